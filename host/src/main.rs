@@ -1,0 +1,2 @@
+//! The `dockside` command.
+fn main() {}
