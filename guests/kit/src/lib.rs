@@ -1,0 +1,139 @@
+//! Write a Docker plugin driver for dockside in Rust.
+//!
+//! A driver is a type without data that implements one trait for each kind of plugin that it is: [`Volume`], [`Network`],
+//! [`Ipam`], [`Authz`]. The methods have Docker's names. [`export!`] makes a component of it:
+//!
+//! ```
+//! use dockside_driver::{Directory, Error, KeyValues, Result, Volume, VolumeInfo, directories};
+//!
+//! struct Plain;
+//!
+//! impl Volume for Plain {
+//!     fn create(name: &str, _options: &KeyValues) -> Result<()> {
+//!         directories::create(name, directories::Attributes::default()).map(drop)
+//!     }
+//!     fn remove(name: &str) -> Result<()> {
+//!         directories::remove(name)
+//!     }
+//!     fn mount(name: &str, _id: &str) -> Result<Directory> {
+//!         directories::open(name)
+//!     }
+//!     fn get(name: &str) -> Result<VolumeInfo> {
+//!         Ok(VolumeInfo::new(name).at(directories::open(name)?))
+//!     }
+//!     fn list() -> Result<Vec<VolumeInfo>> {
+//!         directories::keys()?.iter().map(|name| Self::get(name)).collect()
+//!     }
+//! }
+//!
+//! dockside_driver::export!(Plain: volume);
+//! ```
+//!
+//! Every call runs in an instance of its own, so a `static` is empty each time: what has to last goes into [`state`]. Every call
+//! is also one transaction: when the method returns an error, panics or runs out of time, nothing that it wrote remains. So a
+//! driver needs no clean-up code and no locks.
+//!
+//! A driver compiled for the machine itself, as `cargo test` does it, finds a small host in memory instead: see [`testing`].
+
+#[doc(hidden)]
+pub mod bindings;
+#[cfg_attr(not(target_family = "wasm"), allow(dead_code))]
+mod convert;
+mod error;
+mod mac;
+mod sys;
+mod values;
+
+pub mod authz;
+pub mod config;
+pub mod directories;
+pub mod ipam;
+pub mod lifecycle;
+pub mod links;
+pub mod log;
+pub mod network;
+pub mod options;
+pub mod random;
+pub mod state;
+#[cfg(not(target_family = "wasm"))]
+pub mod testing;
+pub mod time;
+pub mod volume;
+
+pub use authz::Authz;
+pub use directories::Directory;
+pub use error::{Error, ErrorCode, Result};
+pub use ipam::Ipam;
+pub use ipnet::{self, IpNet, Ipv4Net, Ipv6Net};
+pub use lifecycle::{Lifecycle, StartReason};
+pub use links::Link;
+pub use mac::MacAddr;
+pub use network::Network;
+pub use options::Options;
+pub use serde;
+pub use serde_json;
+pub use state::Table;
+pub use values::KeyValues;
+pub use volume::{Volume, VolumeInfo};
+
+/// How far a volume or a network reaches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scope {
+    /// This machine only.
+    #[default]
+    Local,
+    /// All machines of a cluster. Outside a swarm old engines refuse such networks, inside one all engines do.
+    Global,
+}
+
+/// Makes a component of a driver: `export!(MyDriver: volume, options)`.
+///
+/// Behind the colon stand the interfaces that it exports, each at most once: `volume`, `network`, `ipam`, `authz`, `lifecycle`,
+/// `options`. The driver has to implement the trait of each.
+#[macro_export]
+macro_rules! export {
+    ($driver:ident: $($interface:ident),+ $(,)?) => {
+        $($crate::__export!($driver, $interface);)+
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __export {
+    ($driver:ident, volume) => {
+        $crate::__export!($driver, volume, Volume, export_volume);
+    };
+    ($driver:ident, network) => {
+        $crate::__export!($driver, network, Network, export_network);
+    };
+    ($driver:ident, ipam) => {
+        $crate::__export!($driver, ipam, Ipam, export_ipam);
+    };
+    ($driver:ident, authz) => {
+        $crate::__export!($driver, authz, Authz, export_authz);
+    };
+    ($driver:ident, lifecycle) => {
+        $crate::__export!($driver, lifecycle, Lifecycle, export_lifecycle);
+    };
+    ($driver:ident, options) => {
+        $crate::__export!($driver, options, Options, export_options);
+    };
+    ($driver:ident, $other:ident) => {
+        compile_error!(concat!(
+            "a driver cannot export `",
+            stringify!($other),
+            "`: it is one of volume, network, ipam, authz, lifecycle, options"
+        ));
+    };
+    ($driver:ident, $module:ident, $interface:ident, $export:ident) => {
+        const _: () = {
+            const fn implements<T: $crate::$interface>() {}
+            implements::<$driver>();
+        };
+        #[cfg(target_family = "wasm")]
+        const _: () = {
+            type Exported = $crate::$module::Export<$driver>;
+    $crate::bindings::$module::$export!(Exported with_types_in $crate::bindings::$module);
+        };
+    };
+}

@@ -1,0 +1,161 @@
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, hash_map::RandomState},
+    hash::{BuildHasher, Hasher},
+};
+
+use crate::{
+    Error, KeyValues, Result,
+    directories::{Attributes, Refusal},
+    log::Level,
+};
+
+/// How many keys one page holds: few enough that a test can fill several.
+const PAGE: usize = 1000;
+
+/// What a plugin has on the host. One for each thread, so that tests do not meet.
+#[derive(Default)]
+pub(crate) struct Memory {
+    pub(crate) state: BTreeMap<String, Vec<u8>>,
+    pub(crate) config: KeyValues,
+    pub(crate) directories: BTreeMap<String, Attributes>,
+    pub(crate) log: Vec<(Level, String)>,
+}
+
+thread_local!(static MEMORY: RefCell<Memory> = RefCell::default());
+
+pub(crate) fn memory<T>(operation: impl FnOnce(&mut Memory) -> T) -> T {
+    MEMORY.with_borrow_mut(operation)
+}
+
+pub(crate) fn state_get(key: &str) -> Result<Option<Vec<u8>>> {
+    memory(|memory| Ok(memory.state.get(key).cloned()))
+}
+
+pub(crate) fn state_set(key: &str, value: &[u8]) -> Result<()> {
+    memory(|memory| memory.state.insert(key.to_owned(), value.to_owned()));
+    Ok(())
+}
+
+pub(crate) fn state_delete(key: &str) -> Result<()> {
+    memory(|memory| memory.state.remove(key));
+    Ok(())
+}
+
+pub(crate) fn state_exists(key: &str) -> Result<bool> {
+    memory(|memory| Ok(memory.state.contains_key(key)))
+}
+
+pub(crate) fn state_keys(cursor: Option<u64>) -> Result<(Vec<String>, Option<u64>)> {
+    memory(|memory| {
+        let start = cursor.unwrap_or(0);
+        let skipped = usize::try_from(start).unwrap_or(usize::MAX);
+        let page: Vec<String> = memory
+            .state
+            .keys()
+            .skip(skipped)
+            .take(PAGE)
+            .cloned()
+            .collect();
+        let next = (page.len() == PAGE).then_some(start + PAGE as u64);
+        Ok((page, next))
+    })
+}
+
+pub(crate) fn state_increment(key: &str, delta: u64) -> Result<u64> {
+    let old = match state_get(key)? {
+        None => 0,
+        Some(bytes) => serde_json::from_slice::<u64>(&bytes)
+            .map_err(|_| Error::other(format!("{key:?} is no number")))?,
+    };
+    let sum = old
+        .checked_add(delta)
+        .ok_or_else(|| Error::other(format!("{key:?} grows too large")))?;
+    state_set(key, sum.to_string().as_bytes())?;
+    Ok(sum)
+}
+
+pub(crate) fn state_get_many(keys: Vec<String>) -> Result<Vec<(String, Vec<u8>)>> {
+    memory(|memory| {
+        Ok(keys
+            .into_iter()
+            .filter_map(|key| memory.state.get(&key).cloned().map(|value| (key, value)))
+            .collect())
+    })
+}
+
+pub(crate) fn config_get(key: &str) -> Result<Option<String>> {
+    memory(|memory| Ok(memory.config.get(key).map(str::to_owned)))
+}
+
+pub(crate) fn config_all() -> Result<KeyValues> {
+    memory(|memory| Ok(memory.config.clone()))
+}
+
+pub(crate) fn log(level: Level, _context: &str, message: &str) {
+    memory(|memory| memory.log.push((level, message.to_owned())));
+}
+
+pub(crate) fn random_bytes(count: usize) -> Vec<u8> {
+    std::iter::repeat_with(random_number)
+        .flat_map(u64::to_be_bytes)
+        .take(count)
+        .collect()
+}
+
+pub(crate) fn random_number() -> u64 {
+    // Each of them has keys of its own.
+    RandomState::new().build_hasher().finish()
+}
+
+#[derive(Debug)]
+pub(crate) struct Directory(String);
+
+impl Directory {
+    pub(crate) fn key(&self) -> String {
+        self.0.clone()
+    }
+}
+
+#[derive(Debug)]
+pub(crate) enum Link {}
+
+impl Link {
+    pub(crate) fn key(&self) -> String {
+        match *self {}
+    }
+}
+
+pub(crate) fn create_directory(key: &str, attributes: Attributes) -> Result<Directory, Refusal> {
+    memory(|memory| {
+        if memory.directories.contains_key(key) {
+            return Err(Refusal::AlreadyExists);
+        }
+        memory.directories.insert(key.to_owned(), attributes);
+        Ok(Directory(key.to_owned()))
+    })
+}
+
+pub(crate) fn open_directory(key: &str) -> Result<Directory, Refusal> {
+    memory(|memory| {
+        memory
+            .directories
+            .contains_key(key)
+            .then(|| Directory(key.to_owned()))
+            .ok_or(Refusal::NotFound)
+    })
+}
+
+pub(crate) fn remove_directory(key: &str) -> Result<(), Refusal> {
+    memory(|memory| {
+        memory
+            .directories
+            .remove(key)
+            .map(drop)
+            .ok_or(Refusal::NotFound)
+    })
+}
+
+pub(crate) fn directory_keys() -> Vec<String> {
+    memory(|memory| memory.directories.keys().cloned().collect())
+}
