@@ -90,11 +90,38 @@ pub enum Scope {
 ///
 /// Behind the colon stand the interfaces that it exports, each at most once: `volume`, `network`, `ipam`, `authz`, `lifecycle`,
 /// `options`. The driver has to implement the trait of each.
+///
+/// The component also carries the version and the description from the crate's `Cargo.toml`, as custom sections of its module
+/// with these names. Use the macro once in a crate.
 #[macro_export]
 macro_rules! export {
     ($driver:ident: $($interface:ident),+ $(,)?) => {
         $($crate::__export!($driver, $interface);)+
+        $crate::__section!("version", env!("CARGO_PKG_VERSION"));
+        $crate::__section!("description", env!("CARGO_PKG_DESCRIPTION"));
     };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __section {
+    ($name:literal, $text:expr) => {
+        #[cfg(target_family = "wasm")]
+        const _: () = {
+            #[allow(unsafe_code)]
+            #[unsafe(link_section = $name)]
+            static SECTION: [u8; $text.len()] = $crate::__bytes($text);
+        };
+    };
+}
+
+/// The first bytes of a text, as an array for a static.
+#[doc(hidden)]
+pub const fn __bytes<const N: usize>(text: &str) -> [u8; N] {
+    match text.as_bytes().first_chunk() {
+        Some(bytes) => *bytes,
+        None => [0; N],
+    }
 }
 
 #[doc(hidden)]

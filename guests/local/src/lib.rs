@@ -1,7 +1,7 @@
 //! Volumes as directories: what a container writes stays until the volume is removed.
 
 use dockside_driver::{
-    Directory, Error, KeyValues, Options, Result, Table, Volume, VolumeInfo,
+    Directory, Error, ErrorCode, KeyValues, Options, Result, Table, Volume, VolumeInfo,
     directories::{self, Attributes},
     options::{self, Declaration},
     time,
@@ -10,10 +10,12 @@ use serde::{Deserialize, Serialize};
 
 struct Local;
 
-/// A volume: what it was made with.
+/// A volume: how its directory was made, and when, in seconds since 1970.
 #[derive(Serialize, Deserialize)]
 struct Record {
-    options: KeyValues,
+    uid: Option<u32>,
+    gid: Option<u32>,
+    mode: u32,
     created_at: u64,
 }
 
@@ -22,30 +24,61 @@ static VOLUMES: Table<Record> = Table::new("volumes/");
 /// The largest user or group ID: the one behind it means "unchanged" to `chown`.
 const MAX_ID: i64 = 0xffff_fffe;
 
-fn record(name: &str) -> Result<Record> {
-    VOLUMES
-        .get(name)?
-        .ok_or_else(|| Error::not_found(format!("there is no volume {name:?}")))
+impl Record {
+    fn new(options: &KeyValues) -> Result<Self> {
+        let mode = octal(options.get("mode").unwrap_or("0755"))?;
+        Ok(Self {
+            uid: options.parse("uid")?,
+            gid: options.parse("gid")?,
+            mode,
+            created_at: time::unix_seconds(),
+        })
+    }
+
+    fn find(name: &str) -> Result<Self> {
+        VOLUMES
+            .get(name)?
+            .ok_or_else(|| Error::not_found(format!("there is no volume {name:?}")))
+    }
+
+    fn attributes(&self) -> Attributes {
+        Attributes {
+            uid: self.uid,
+            gid: self.gid,
+            mode: Some(self.mode),
+        }
+    }
+
+    fn info(&self, name: &str) -> Result<VolumeInfo> {
+        let mut info = VolumeInfo::new(name)
+            .created_at(self.created_at)
+            .status("mode", format!("{:04o}", self.mode));
+        for (option, id) in [("uid", self.uid), ("gid", self.gid)] {
+            id.into_iter().for_each(|id| info.status.insert(option, id));
+        }
+        // A directory that is gone does not mean that the volume is: "not found" would make the engine forget it.
+        info.mountpoint = unless_missing(directories::open(name))?;
+        Ok(info)
+    }
 }
 
-fn mode(octal: &str) -> Result<u32> {
+fn octal(mode: &str) -> Result<u32> {
     let wrong = || {
         Error::invalid(format!(
-            "option mode={octal}: say permissions in octal, from 0 to 7777, such as 0750"
+            "option mode={mode}: say permissions in octal, from 0 to 7777, such as 0750"
         ))
     };
-    u32::from_str_radix(octal, 8)
+    u32::from_str_radix(mode, 8)
         .ok()
         .filter(|mode| *mode <= 0o7777)
         .ok_or_else(wrong)
 }
 
-fn info(name: &str, record: Record) -> Result<VolumeInfo> {
-    let mut info = VolumeInfo::new(name)
-        .at(directories::open(name)?)
-        .created_at(record.created_at);
-    info.status = record.options;
-    Ok(info)
+fn unless_missing<T>(result: Result<T>) -> Result<Option<T>> {
+    match result {
+        Err(error) if error.code() == ErrorCode::NotFound => Ok(None),
+        other => other.map(Some),
+    }
 }
 
 impl Options for Local {
@@ -66,55 +99,50 @@ impl Options for Local {
 
 impl Volume for Local {
     fn create(name: &str, options: &KeyValues) -> Result<()> {
-        if let Some(existing) = VOLUMES.get(name)? {
-            return match existing.options == *options {
-                true => Ok(()),
-                false => Err(Error::already_exists(format!(
-                    "volume {name:?} exists already, with other options"
-                ))),
-            };
+        let record = Record::new(options)?;
+        match VOLUMES.get(name)? {
+            None => {
+                directories::create(name, record.attributes())?;
+                VOLUMES.put(name, &record)
+            }
+            Some(existing) if existing.attributes() == record.attributes() => Ok(()),
+            Some(_) => Err(Error::already_exists(format!(
+                "volume {name:?} exists already, with other options"
+            ))),
         }
-        let mode = options.get("mode").map(mode).transpose()?;
-        directories::create(
-            name,
-            Attributes {
-                uid: options.parse("uid")?,
-                gid: options.parse("gid")?,
-                mode,
-            },
-        )?;
-        VOLUMES.put(
-            name,
-            &Record {
-                options: options.clone(),
-                created_at: time::unix_seconds(),
-            },
-        )
     }
 
     fn remove(name: &str) -> Result<()> {
         if VOLUMES.contains(name)? {
-            directories::remove(name)?;
+            unless_missing(directories::remove(name))?;
             VOLUMES.remove(name)?;
         }
         Ok(())
     }
 
     fn mount(name: &str, _id: &str) -> Result<Directory> {
-        record(name)?;
-        directories::open(name)
+        Record::find(name)?;
+        let missing = || {
+            Error::unavailable(format!(
+                "the directory of volume {name:?} is gone from this machine"
+            ))
+        };
+        unless_missing(directories::open(name))?.ok_or_else(missing)
     }
 
     fn get(name: &str) -> Result<VolumeInfo> {
-        info(name, record(name)?)
+        Record::find(name)?.info(name)
     }
 
     fn list() -> Result<Vec<VolumeInfo>> {
         VOLUMES
             .iter()?
-            .map(|(name, record)| info(&name, record))
+            .map(|(name, record)| record.info(&name))
             .collect()
     }
 }
 
 dockside_driver::export!(Local: volume, options);
+
+#[cfg(test)]
+mod tests;
