@@ -1,0 +1,141 @@
+//! A real Docker Engine uses dockside's plugins: the distribution's engine and the newest one.
+//!
+//! Every scenario brings its own engine and its own daemon and checks at its end that the engine left nothing behind.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+mod authz;
+mod networks;
+mod volumes;
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use dockside_tests::daemon::{Daemon, Site};
+use dockside_tests::engine::{Engine, Version};
+use dockside_tests::files;
+use serde_json::Value;
+
+/// A plugin to install before the daemon starts.
+struct Plugin {
+    /// The name that Docker uses.
+    name: &'static str,
+    /// File name in the drop-in directory, without its ending.
+    file: &'static str,
+    component: PathBuf,
+    toml: String,
+}
+
+/// Docker keeps the volume driver name `local` for its own.
+fn local() -> Result<Plugin> {
+    let toml = "names = [\"files\"]\n\n[grants]\ndirectories = {}\n".to_owned();
+    Ok(Plugin {
+        name: "files",
+        file: "local",
+        component: files::driver("local")?,
+        toml,
+    })
+}
+
+/// Docker keeps the IPAM driver name `null`, and `null` alone would be confused with it.
+fn null() -> Result<Plugin> {
+    Ok(Plugin {
+        name: "blank",
+        file: "null",
+        component: files::driver("null")?,
+        toml: "names = [\"blank\"]\n".to_owned(),
+    })
+}
+
+fn pool() -> Result<Plugin> {
+    Ok(Plugin {
+        name: "pool",
+        file: "pool",
+        component: files::driver("pool")?,
+        toml: String::new(),
+    })
+}
+
+/// A daemon whose sockets are where an engine looks for them. The engine is not started.
+struct Setup {
+    engine: Engine,
+    site: Site,
+    daemon: Daemon,
+}
+
+impl Setup {
+    fn new(version: Version, test: &str, plugins: &[Plugin]) -> Result<Option<Self>> {
+        let Some(engine) = Engine::prepare(version, test)? else {
+            return Ok(None);
+        };
+        // Below the shared directory: the engine mounts what `Mountpoint` names, so both have to see it at the same path.
+        let site = Site::at(&engine.shared(), &engine.plugins())?;
+        for plugin in plugins {
+            if !plugin.toml.is_empty() {
+                site.configure(plugin.file, &plugin.toml)?;
+            }
+            site.drop_in(&plugin.component, plugin.file)?;
+        }
+        let daemon = site.serve()?;
+        for plugin in plugins {
+            daemon.wait_plugin(plugin.name)?;
+        }
+        Ok(Some(Self {
+            engine,
+            site,
+            daemon,
+        }))
+    }
+
+    fn down(mut self) -> Result<()> {
+        self.daemon.terminate()?;
+        self.engine.down()
+    }
+}
+
+/// What `docker … inspect` says about one thing.
+fn inspect(engine: &Engine, kind: &str, name: &str) -> Result<Value> {
+    let text = engine.docker(&[kind, "inspect", name])?;
+    let list: Value = serde_json::from_str(&text)
+        .with_context(|| format!("`docker {kind} inspect {name}` printed {text}"))?;
+    Ok(list[0].clone())
+}
+
+/// Makes a test of each scenario for each engine.
+macro_rules! on_both_engines {
+    ($($module:ident :: $scenario:ident,)*) => {
+        mod distribution {
+            $(#[test]
+            fn $scenario() -> anyhow::Result<()> {
+                super::$module::$scenario(dockside_tests::engine::Version::Distribution)
+            })*
+        }
+        mod newest {
+            $(#[test]
+            fn $scenario() -> anyhow::Result<()> {
+                super::$module::$scenario(dockside_tests::engine::Version::Newest)
+            })*
+        }
+    };
+}
+
+on_both_engines! {
+    volumes::data_outlives_containers_and_ends_with_the_volume,
+    volumes::volumes_in_use_survive_a_restart_of_the_engine,
+    volumes::volumes_in_use_survive_a_live_restore,
+    volumes::volumes_in_use_survive_a_kill_of_the_engine,
+    volumes::volumes_in_use_survive_a_kill_of_the_daemon,
+    volumes::docker_cp_leaves_a_running_container_its_volume,
+    volumes::labels_and_options_survive_a_broken_driver,
+    networks::an_address_of_the_pool_is_given_taken_and_given_back,
+    networks::a_bridge_with_both_address_families_connects_containers,
+    networks::an_exhausted_pool_is_a_clear_error,
+    networks::networks_and_addresses_survive_restarts,
+    authz::a_read_only_policy_lets_ps_pass_and_denies_run,
+    authz::without_the_daemon_the_engine_denies,
+}
