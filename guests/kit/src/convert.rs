@@ -70,7 +70,7 @@ pub(crate) fn to_error(error: Error) -> wit::Error {
     };
     wit::Error {
         code,
-        message: error.message().to_owned(),
+        message: error.into_message(),
     }
 }
 

@@ -79,6 +79,11 @@ impl Error {
         &self.message
     }
 
+    /// The text, without a copy.
+    pub fn into_message(self) -> String {
+        self.message
+    }
+
     /// The same failure with what was being done before its text: `WHAT: TEXT`.
     #[must_use]
     pub fn context(self, what: impl fmt::Display) -> Self {
