@@ -242,23 +242,48 @@ pub(super) const ALL: &[Trick] = tricks! {
 
 /// Changes the spelling of every key that is the name of one of Docker's fields.
 fn keys(draft: &mut Draft, change: impl Fn(&str) -> String) {
-    for key in ["Name", "Driver", "DriverOpts", "Labels", "Internal", "Options", "Image", "Cmd", "HostConfig", "Privileged"] {
-        replace(draft, &format!("\"{key}\":"), &format!("\"{}\":", change(key)));
+    for key in [
+        "Name",
+        "Driver",
+        "DriverOpts",
+        "Labels",
+        "Internal",
+        "Options",
+        "Image",
+        "Cmd",
+        "HostConfig",
+        "Privileged",
+    ] {
+        replace(
+            draft,
+            &format!("\"{key}\":"),
+            &format!("\"{}\":", change(key)),
+        );
     }
 }
 
 fn labels(draft: &Draft, key: &str) -> String {
-    format!("\"{key}\":{{\"dsv\":\"{}\",\"level\":\"evil\"}}", draft.marker)
+    format!(
+        "\"{key}\":{{\"dsv\":\"{}\",\"level\":\"evil\"}}",
+        draft.marker
+    )
 }
 
 /// A member that makes the object a dangerous one, with its key in Docker's spelling or another.
 fn evil_setting(draft: &Draft, other_case: bool) -> String {
     let (key, value) = match draft.kind {
-        Kind::Volume => ("DriverOpts", "{\"type\":\"tmpfs\",\"device\":\"tmpfs\",\"o\":\"size=1m\"}"),
+        Kind::Volume => (
+            "DriverOpts",
+            "{\"type\":\"tmpfs\",\"device\":\"tmpfs\",\"o\":\"size=1m\"}",
+        ),
         Kind::Network => ("Internal", "true"),
         Kind::Container | Kind::Rename => ("HostConfig", "{\"Privileged\":true}"),
     };
-    let key = if other_case { key.to_lowercase() } else { key.to_owned() };
+    let key = if other_case {
+        key.to_lowercase()
+    } else {
+        key.to_owned()
+    };
     format!("\"{key}\":{value}")
 }
 
@@ -278,7 +303,11 @@ fn replace(draft: &mut Draft, from: &str, to: &str) {
 }
 
 fn replace_bytes(draft: &mut Draft, from: &[u8], to: &[u8]) {
-    if let Some(at) = draft.body.windows(from.len()).position(|window| window == from) {
+    if let Some(at) = draft
+        .body
+        .windows(from.len())
+        .position(|window| window == from)
+    {
         draft.body.splice(at..at + from.len(), to.iter().copied());
     }
 }
@@ -290,7 +319,9 @@ fn wrap(draft: &mut Draft, before: &str, after: &str) {
 
 fn add_first(draft: &mut Draft, member: &str) {
     if let Some(at) = draft.body.iter().position(|byte| *byte == b'{') {
-        draft.body.splice(at + 1..at + 1, format!("{member},").into_bytes());
+        draft
+            .body
+            .splice(at + 1..at + 1, format!("{member},").into_bytes());
     }
 }
 
@@ -316,7 +347,9 @@ fn header(draft: &mut Draft, name: &str, value: &str) {
 }
 
 fn content_types(draft: &mut Draft, values: &[&str]) {
-    draft.headers.retain(|(name, _)| !name.trim().eq_ignore_ascii_case("content-type"));
+    draft
+        .headers
+        .retain(|(name, _)| !name.trim().eq_ignore_ascii_case("content-type"));
     for value in values {
         header(draft, "Content-Type", value);
     }
@@ -336,11 +369,24 @@ fn encode_letters(draft: &mut Draft, random: &mut StdRng, number: usize) {
         let letters: Vec<usize> = draft
             .path
             .char_indices()
-            .filter(|(at, c)| c.is_ascii_lowercase() && !draft.path.get(at.saturating_sub(2)..*at).is_some_and(|near| near.contains('%')))
+            .filter(|(at, c)| {
+                c.is_ascii_lowercase()
+                    && !draft
+                        .path
+                        .get(at.saturating_sub(2)..*at)
+                        .is_some_and(|near| near.contains('%'))
+            })
             .map(|(at, _)| at)
             .collect();
-        let Some(at) = letters.choose(random).copied() else { return };
-        let escape = draft.path.as_bytes().get(at).map(|byte| format!("%{byte:02x}")).unwrap_or_default();
+        let Some(at) = letters.choose(random).copied() else {
+            return;
+        };
+        let escape = draft
+            .path
+            .as_bytes()
+            .get(at)
+            .map(|byte| format!("%{byte:02x}"))
+            .unwrap_or_default();
         draft.path.replace_range(at..=at, &escape);
     }
 }
@@ -353,11 +399,19 @@ fn last_slash(draft: &mut Draft, with: &str) {
 }
 
 fn query_first(draft: &mut Draft, pair: &str) {
-    draft.query = if draft.query.is_empty() { pair.to_owned() } else { format!("{pair}&{}", draft.query) };
+    draft.query = if draft.query.is_empty() {
+        pair.to_owned()
+    } else {
+        format!("{pair}&{}", draft.query)
+    };
 }
 
 fn query_last(draft: &mut Draft, pair: &str) {
-    draft.query = if draft.query.is_empty() { pair.to_owned() } else { format!("{}&{pair}", draft.query) };
+    draft.query = if draft.query.is_empty() {
+        pair.to_owned()
+    } else {
+        format!("{}&{pair}", draft.query)
+    };
 }
 
 fn own_chunks(draft: &mut Draft, encodings: &[&str], length: Option<&str>) {
