@@ -169,7 +169,7 @@ mod tests {
             Method::parse(&format!("IpamDriver.{method}")).unwrap(),
             body.as_bytes(),
         ) {
-            Ok(Decoded::Call(super::Call::Ipam(call))) => Ok(call),
+            Ok(Decoded::Call(super::super::Call::Ipam(call))) => Ok(call),
             Ok(other) => panic!("{method} {body}: {other:?}"),
             Err(error) => Err(error.to_string()),
         }

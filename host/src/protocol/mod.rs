@@ -154,15 +154,12 @@ pub fn decode_trusting(method: Method, body: &[u8], trust: Trust) -> Result<Deco
     if body.is_empty() && method.needs_body() {
         return Err(BadRequest::EmptyBody(method));
     }
-    if method.kind() == Kind::Authz {
-        return authz::decode(method, body, trust).map_err(malformed);
-    }
     let object = wire::parse(if body.is_empty() { b"{}" } else { body }).map_err(malformed)?;
     let decoded = match method.kind() {
         Kind::Volume => volume::decode(method, &object),
         Kind::Network => network::decode(method, &object),
         Kind::Ipam => ipam::decode(method, &object),
-        Kind::Authz => Ok(None),
+        Kind::Authz => authz::decode(method, &object, trust).map(Some),
     };
     Ok(decoded.map_err(malformed)?.unwrap_or(Decoded::Constant))
 }

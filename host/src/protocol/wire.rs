@@ -167,6 +167,11 @@ impl Object {
             .filter(|value| !value.is_null())
     }
 
+    /// All fields.
+    pub(super) fn fields(&self) -> &Map<String, Value> {
+        &self.fields
+    }
+
     /// The object as compact JSON.
     pub(super) fn to_json(&self) -> String {
         serde_json::to_string(&self.fields).unwrap_or_else(|_| "{}".to_owned())
@@ -415,7 +420,7 @@ mod tests {
             (b"\xef\xbb\xbf{}", "byte-order mark"),
             (b"\xff\xfe{\x00}\x00", "expected value"),
             (b"{\"Name\":\"\xff\"}", "unicode"),
-            (b"{\"Name\":\"\\ud800\"}", "surrogate"),
+            (b"{\"Name\":\"\\ud800\"}", "hex escape"),
             (b"{\"Name\":\"a\nb\"}", "control character"),
             (b"{\"a\":1,\"a\":2}", "the key \"a\" comes twice"),
             (

@@ -1,129 +1,21 @@
 //! From a call to the function of a component that answers it, and from what the function returns to a checked answer.
 
-use std::collections::HashSet;
-use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+mod check;
+mod describe;
+mod exports;
 
-use ipnet::IpNet;
-use jiff::Timestamp;
+use std::path::PathBuf;
+
 use wasmtime::Store;
-use wasmtime::component::{Instance, InstancePre, Resource};
+use wasmtime::component::Resource;
 
-use super::bindings::{authz, ipam, lifecycle, network, options, types, volume};
+use super::bindings::{authz, types};
 use crate::capability::directories::DirectoryHandle;
-use crate::protocol::address::{cidr_from_guest, ip_from_guest, ip_to_guest, subnet_from_guest};
-use crate::protocol::answer::{EndpointAddresses, GATEWAY_DATA, Joined, Pool, Volume};
-use crate::protocol::describe::{
-    Declaration, Description, IpamCapabilities, NetworkCapabilities, Scope, Subject, ValueType,
-    VolumeCapabilities,
-};
-use crate::protocol::ipam::{check_address, check_gateway, check_pool};
-use crate::protocol::{self, Answer, Call, Decision, KeyValue};
+use crate::protocol::address::ip_to_guest;
+use crate::protocol::{self, Answer, Call, Decision};
 
-/// The version of the interfaces that this host knows.
-const VERSION: &str = "0.1.0";
-
-/// Where a component has the interfaces that it exports.
-#[derive(Clone)]
-pub struct ExportIndices {
-    volume: Option<volume::VolumeKindIndices>,
-    network: Option<network::NetworkKindIndices>,
-    ipam: Option<ipam::IpamKindIndices>,
-    authz: Option<authz::AuthzKindIndices>,
-    lifecycle: Option<lifecycle::LifecycleHooksIndices>,
-    options: Option<options::OptionDeclarationsIndices>,
-}
-
-/// The interfaces that an instance exports.
-pub struct Exports {
-    volume: Option<volume::VolumeKind>,
-    network: Option<network::NetworkKind>,
-    ipam: Option<ipam::IpamKind>,
-    authz: Option<authz::AuthzKind>,
-    lifecycle: Option<lifecycle::LifecycleHooks>,
-    options: Option<options::OptionDeclarations>,
-}
-
-impl std::fmt::Debug for ExportIndices {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ExportIndices").finish_non_exhaustive()
-    }
-}
-
-impl std::fmt::Debug for Exports {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Exports").finish_non_exhaustive()
-    }
-}
-
-impl ExportIndices {
-    /// Looks up what a component exports.
-    ///
-    /// # Errors
-    /// When an interface that it exports lacks a function or has one of another type.
-    pub fn new<T>(pre: &InstancePre<T>) -> wasmtime::Result<ExportIndices> {
-        let exports = |interface: &str| {
-            let name = format!("dockside:driver/{interface}@{VERSION}");
-            pre.component().get_export_index(None, &name).is_some()
-        };
-        Ok(ExportIndices {
-            volume: exports("volume")
-                .then(|| volume::VolumeKindIndices::new(pre))
-                .transpose()?,
-            network: exports("network")
-                .then(|| network::NetworkKindIndices::new(pre))
-                .transpose()?,
-            ipam: exports("ipam")
-                .then(|| ipam::IpamKindIndices::new(pre))
-                .transpose()?,
-            authz: exports("authz")
-                .then(|| authz::AuthzKindIndices::new(pre))
-                .transpose()?,
-            lifecycle: exports("lifecycle")
-                .then(|| lifecycle::LifecycleHooksIndices::new(pre))
-                .transpose()?,
-            options: exports("options")
-                .then(|| options::OptionDeclarationsIndices::new(pre))
-                .transpose()?,
-        })
-    }
-
-    /// Whether the component is a driver of any kind.
-    pub fn has_kind(&self) -> bool {
-        self.volume.is_some()
-            || self.network.is_some()
-            || self.ipam.is_some()
-            || self.authz.is_some()
-    }
-
-    /// Whether the component exports `lifecycle`.
-    pub fn has_lifecycle(&self) -> bool {
-        self.lifecycle.is_some()
-    }
-
-    /// Finds the exports in an instance of the component.
-    ///
-    /// # Errors
-    /// When a function has another type than the interface says.
-    pub fn load<T>(&self, store: &mut Store<T>, instance: &Instance) -> wasmtime::Result<Exports> {
-        macro_rules! load {
-            ($indices:expr) => {
-                match &$indices {
-                    Some(indices) => Some(indices.load(&mut *store, instance)?),
-                    None => None,
-                }
-            };
-        }
-        Ok(Exports {
-            volume: load!(self.volume),
-            network: load!(self.network),
-            ipam: load!(self.ipam),
-            authz: load!(self.authz),
-            lifecycle: load!(self.lifecycle),
-            options: load!(self.options),
-        })
-    }
-}
+pub use describe::describe;
+pub use exports::{ExportIndices, Exports};
 
 /// What comes of a call that ran to its end.
 pub type Invocation = Result<Answer, Failure>;
@@ -197,13 +89,13 @@ async fn invoke_volume<T: Send>(
         Call::Mount { name, id } => {
             let result = guest.call_mount(&mut *store, name, id).await?;
             checked(result, |handle| {
-                mountpoint(store, resolve, Some(handle)).map(Answer::Mountpoint)
+                check::mountpoint(store, resolve, Some(handle)).map(Answer::Mountpoint)
             })
         }
         Call::Path { name } => {
             let result = guest.call_path(&mut *store, name).await?;
             checked(result, |handle| {
-                mountpoint(store, resolve, handle).map(Answer::Mountpoint)
+                check::mountpoint(store, resolve, handle).map(Answer::Mountpoint)
             })
         }
         Call::Get { name } => {
@@ -213,105 +105,19 @@ async fn invoke_volume<T: Send>(
                 if info.name != *name {
                     return Err(format!(
                         "name is {}, which is not the one asked for",
-                        shown(&info.name)
+                        check::shown(&info.name)
                     ));
                 }
-                volume_info(store, resolve, info).map(Answer::Volume)
+                check::volume_info(store, resolve, info).map(Answer::Volume)
             })
         }
         Call::List => {
             let result = guest.call_list(&mut *store).await?;
             checked(result, |infos| {
-                volume_list(store, resolve, infos).map(Answer::Volumes)
+                check::volume_list(store, resolve, infos).map(Answer::Volumes)
             })
         }
     })
-}
-
-/// Text of a driver inside an error: quoted, and cut when it is long.
-fn shown(text: &str) -> String {
-    protocol::one_line(&format!("{text:?}"), 100)
-}
-
-fn mountpoint<T>(
-    store: &mut Store<T>,
-    resolve: &mut Resolve<'_, T>,
-    handle: Option<Resource<DirectoryHandle>>,
-) -> Result<Option<PathBuf>, String> {
-    let Some(handle) = handle else {
-        return Ok(None);
-    };
-    let path = resolve(store, handle)?;
-    check_mountpoint(&path)?;
-    Ok(Some(path))
-}
-
-/// A path that is not absolute an engine resolves inside a container's own configuration, which would be a way out of the container.
-fn check_mountpoint(path: &Path) -> Result<(), String> {
-    let text = path.to_str().ok_or_else(|| {
-        format!("mountpoint {path:?} is not UTF-8, and Docker's protocol has nothing else")
-    })?;
-    if !path.is_absolute() || text.contains('\0') {
-        return Err(format!("mountpoint {text:?} is not an absolute path"));
-    }
-    Ok(())
-}
-
-fn volume_info<T>(
-    store: &mut Store<T>,
-    resolve: &mut Resolve<'_, T>,
-    info: volume::VolumeInfo,
-) -> Result<Volume, String> {
-    let mountpoint = mountpoint(store, resolve, info.mountpoint)?;
-    let created_at = info
-        .created_at
-        .map(|seconds| {
-            i64::try_from(seconds)
-                .ok()
-                .filter(|seconds| Timestamp::from_second(*seconds).is_ok())
-                .ok_or_else(|| {
-                    format!("created-at is {seconds} seconds after 1970, which is no date")
-                })
-        })
-        .transpose()?;
-    Ok(Volume {
-        name: info.name,
-        mountpoint,
-        created_at,
-        status: distinct("status", info.status)?,
-    })
-}
-
-fn volume_list<T>(
-    store: &mut Store<T>,
-    resolve: &mut Resolve<'_, T>,
-    infos: Vec<volume::VolumeInfo>,
-) -> Result<Vec<Volume>, String> {
-    let mut seen = HashSet::new();
-    infos
-        .into_iter()
-        .map(|info| {
-            if info.name.is_empty() {
-                return Err("the list has a volume without a name".to_owned());
-            }
-            if !seen.insert(info.name.clone()) {
-                return Err(format!(
-                    "the list has the volume {} twice",
-                    shown(&info.name)
-                ));
-            }
-            volume_info(store, resolve, info)
-        })
-        .collect()
-}
-
-/// Entries that become an object, in which each key can stand once.
-fn distinct(field: &str, entries: Vec<KeyValue>) -> Result<Vec<KeyValue>, String> {
-    let mut seen = HashSet::new();
-    match entries.iter().find(|(key, _)| !seen.insert(key)) {
-        Some((key, _)) => Err(format!("{field} has the key {} twice", shown(key))),
-        None => Ok(entries),
-    }
 }
 
 async fn invoke_network<T: Send>(
@@ -345,7 +151,7 @@ async fn invoke_network<T: Send>(
                 .call_allocate_network(store, network_id, options, ipv4, ipv6)
                 .await?;
             checked(result, |options| {
-                distinct("the options", options).map(Answer::NetworkOptions)
+                check::distinct("the options", options).map(Answer::NetworkOptions)
             })
         }
         Call::FreeNetwork { network_id } => done(guest.call_free_network(store, network_id).await?),
@@ -367,7 +173,7 @@ async fn invoke_network<T: Send>(
                 .call_create_endpoint(store, &at.network_id, &at.endpoint_id, *interface, options)
                 .await?;
             checked(result, |added| {
-                endpoint(interface, added).map(Answer::Endpoint)
+                check::endpoint(interface, added).map(Answer::Endpoint)
             })
         }
         Call::DeleteEndpoint(at) => done(
@@ -380,7 +186,7 @@ async fn invoke_network<T: Send>(
                 .call_endpoint_oper_info(store, &at.network_id, &at.endpoint_id)
                 .await?;
             checked(result, |value| {
-                distinct("the value", value).map(Answer::OperInfo)
+                check::distinct("the value", value).map(Answer::OperInfo)
             })
         }
         Call::Join {
@@ -391,7 +197,9 @@ async fn invoke_network<T: Send>(
             let result = guest
                 .call_join(store, &at.network_id, &at.endpoint_id, sandbox_key, options)
                 .await?;
-            checked(result, |response| joined(response).map(Answer::Joined))
+            checked(result, |response| {
+                check::joined(response).map(Answer::Joined)
+            })
         }
         Call::Leave(at) => done(
             guest
@@ -416,95 +224,6 @@ async fn invoke_network<T: Send>(
     })
 }
 
-/// What a driver adds to an endpoint. An engine fails the container's start when a field comes back that it has sent.
-fn endpoint(
-    sent: &network::EndpointInterface,
-    added: network::EndpointInterface,
-) -> Result<EndpointAddresses, String> {
-    let given = [
-        ("address", sent.address.is_some() && added.address.is_some()),
-        (
-            "address-ipv6",
-            sent.address_ipv6.is_some() && added.address_ipv6.is_some(),
-        ),
-        (
-            "mac-address",
-            sent.mac_address.is_some() && added.mac_address.is_some(),
-        ),
-    ];
-    if let Some((field, _)) = given.into_iter().find(|(_, both)| *both) {
-        return Err(format!(
-            "{field} is returned although Docker had set it: return only what was none in interface"
-        ));
-    }
-    Ok(EndpointAddresses {
-        address: family("address", added.address, false)?,
-        address_ipv6: family("address-ipv6", added.address_ipv6, true)?,
-        mac_address: added.mac_address.map(Into::into),
-    })
-}
-
-fn family(field: &str, cidr: Option<types::Cidr>, ipv6: bool) -> Result<Option<IpNet>, String> {
-    let Some(cidr) = cidr else { return Ok(None) };
-    let net = cidr_from_guest(cidr).map_err(|why| format!("{field} {why}"))?;
-    check_family(field, net.addr(), ipv6)?;
-    Ok(Some(net))
-}
-
-fn check_family(field: &str, ip: IpAddr, ipv6: bool) -> Result<(), String> {
-    if ip.is_ipv6() == ipv6 {
-        return Ok(());
-    }
-    let wanted = if ipv6 { "IPv6" } else { "IPv4" };
-    Err(format!("{field} is {ip}, which is no {wanted} address"))
-}
-
-fn joined(response: network::JoinResponse) -> Result<Joined, String> {
-    // The host makes no links, so there is none that a handle could stand for.
-    if response.interface.is_some() {
-        return Err("interface is a link that the host has not made".to_owned());
-    }
-    let gateway = |field: &str, ip: Option<types::IpAddress>, ipv6: bool| match ip {
-        None => Ok(None),
-        Some(ip) => {
-            let ip = ip_from_guest(ip).map_err(|why| format!("{field} {why}"))?;
-            check_family(field, ip, ipv6)?;
-            Ok::<_, String>(Some(ip))
-        }
-    };
-    Ok(Joined {
-        interface: None,
-        gateway: gateway("gateway", response.gateway, false)?,
-        gateway_ipv6: gateway("gateway-ipv6", response.gateway_ipv6, true)?,
-        static_routes: response
-            .static_routes
-            .into_iter()
-            .map(static_route)
-            .collect::<Result<_, _>>()?,
-        disable_gateway_service: response.disable_gateway_service,
-    })
-}
-
-fn static_route(route: network::StaticRoute) -> Result<(IpNet, Option<IpAddr>), String> {
-    // The kernel refuses a route with bits behind the prefix, and with it the container's start.
-    let destination = subnet_from_guest(route.destination)
-        .map_err(|why| format!("destination of a static route {why}"))?;
-    let next_hop = match route.next_hop {
-        None => None,
-        Some(ip) => {
-            let ip = ip_from_guest(ip)
-                .map_err(|why| format!("next-hop of the route to {destination} {why}"))?;
-            check_family(
-                &format!("next-hop of the route to {destination}"),
-                ip,
-                destination.addr().is_ipv6(),
-            )?;
-            Some(ip)
-        }
-    };
-    Ok((destination, next_hop))
-}
-
 async fn invoke_ipam<T: Send>(
     store: &mut Store<T>,
     exports: &Exports,
@@ -515,54 +234,20 @@ async fn invoke_ipam<T: Send>(
     Ok(match call {
         Call::RequestPool(request) => {
             let result = guest.call_request_pool(store, request).await?;
-            checked(result, |response| pool(request, response).map(Answer::Pool))
+            checked(result, |response| {
+                check::pool(request, response).map(Answer::Pool)
+            })
         }
         Call::ReleasePool { pool_id } => done(guest.call_release_pool(store, pool_id).await?),
         Call::RequestAddress(request) => {
             let result = guest.call_request_address(store, request).await?;
-            checked(result, |response| {
-                let address =
-                    cidr_from_guest(response.address).map_err(|why| format!("address {why}"))?;
-                check_address(request, address)?;
-                Ok(Answer::Address {
-                    address,
-                    data: distinct("data", response.data)?,
-                })
-            })
+            checked(result, |response| check::address(request, response))
         }
         Call::ReleaseAddress { pool_id, address } => done(
             guest
                 .call_release_address(store, pool_id, ip_to_guest(*address))
                 .await?,
         ),
-    })
-}
-
-fn pool(request: &ipam::PoolRequest, response: ipam::PoolResponse) -> Result<Pool, String> {
-    if response.pool_id.is_empty() {
-        return Err("pool-id is empty".to_owned());
-    }
-    let pool = subnet_from_guest(response.pool).map_err(|why| format!("pool {why}"))?;
-    check_pool(request, pool)?;
-    let gateway = match response.gateway {
-        None => None,
-        Some(gateway) => {
-            let gateway = cidr_from_guest(gateway).map_err(|why| format!("gateway {why}"))?;
-            check_gateway(pool, gateway)?;
-            Some(gateway)
-        }
-    };
-    let data = distinct("data", response.data)?;
-    if data.iter().any(|(key, _)| key == GATEWAY_DATA) {
-        return Err(format!(
-            "data has the key {GATEWAY_DATA}: return the gateway as gateway"
-        ));
-    }
-    Ok(Pool {
-        id: response.pool_id,
-        pool,
-        gateway,
-        data,
     })
 }
 
@@ -596,92 +281,4 @@ async fn invoke_lifecycle<T: Send>(
         Call::Migrate { from } => guest.call_migrate(store, from).await?,
         Call::Start { reason } => guest.call_start(store, *reason).await?,
     }))
-}
-
-/// Asks a component what it is. The calls may run out of state and configuration: constants need neither.
-///
-/// # Errors
-/// As for [`invoke`].
-pub async fn describe<T: Send>(
-    store: &mut Store<T>,
-    exports: &Exports,
-) -> wasmtime::Result<Description> {
-    let mut description = Description {
-        authz: exports.authz.is_some(),
-        lifecycle: exports.lifecycle.is_some(),
-        ..Description::default()
-    };
-    if let Some(kind) = &exports.volume {
-        let says = kind
-            .dockside_driver_volume()
-            .call_capabilities(&mut *store)
-            .await?;
-        description.volume = Some(VolumeCapabilities {
-            scope: says.scope.into(),
-        });
-    }
-    if let Some(kind) = &exports.network {
-        let says = kind
-            .dockside_driver_network()
-            .call_get_capabilities(&mut *store)
-            .await?;
-        description.network = Some(NetworkCapabilities {
-            scope: says.scope.into(),
-            connectivity_scope: says.connectivity_scope.map(Into::into),
-            gw_alloc_checker: says.gw_alloc_checker,
-        });
-    }
-    if let Some(kind) = &exports.ipam {
-        let guest = kind.dockside_driver_ipam();
-        let says = guest.call_get_capabilities(&mut *store).await?;
-        let spaces = guest.call_get_default_address_spaces(&mut *store).await?;
-        description.ipam = Some(IpamCapabilities {
-            requires_mac_address: says.requires_mac_address,
-            requires_request_replay: says.requires_request_replay,
-            local_address_space: spaces.local,
-            global_address_space: spaces.global,
-        });
-    }
-    if let Some(hooks) = &exports.options {
-        let declared = hooks
-            .dockside_driver_options()
-            .call_declare(&mut *store)
-            .await?;
-        description.options = declared.into_iter().map(declaration).collect();
-    }
-    Ok(description)
-}
-
-impl From<types::Scope> for Scope {
-    fn from(scope: types::Scope) -> Scope {
-        match scope {
-            types::Scope::Local => Scope::Local,
-            types::Scope::Global => Scope::Global,
-        }
-    }
-}
-
-fn declaration(option: options::OptionDeclaration) -> Declaration {
-    Declaration {
-        subject: match option.subject {
-            options::Subject::Volume => Subject::Volume,
-            options::Subject::Network => Subject::Network,
-            options::Subject::Ipam => Subject::Ipam,
-        },
-        name: option.name,
-        value_type: match option.value_type {
-            options::ValueType::Text => ValueType::Text,
-            options::ValueType::Boolean => ValueType::Boolean,
-            options::ValueType::Integer(range) => ValueType::Integer {
-                min: range.min,
-                max: range.max,
-            },
-            options::ValueType::Size => ValueType::Size,
-            options::ValueType::Choice(words) => ValueType::Choice(words),
-        },
-        default: option.default,
-        required: option.required,
-        secret: option.secret,
-        help: option.help,
-    }
 }

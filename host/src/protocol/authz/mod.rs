@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Deserializer};
 
 use super::answer::{Answer, Decision, one_line};
-use super::wire::Problem;
+use super::wire::{Object, Problem};
 use super::{Decoded, Method};
 use crate::sandbox::bindings::authz::{ApiVersion, Request, RequestBody, Response};
 use canonical::{Body, Message, Trust, canonicalise};
@@ -60,18 +60,16 @@ fn base64<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
     STANDARD.decode(text).map_err(serde::de::Error::custom)
 }
 
-fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Problem> {
-    serde_json::from_slice(body).map_err(|error| {
-        format!(
-            "the body is not a sound message: {}",
-            one_line(&error.to_string(), MAX_JSON_ERROR)
-        )
+fn read<'a, T: Deserialize<'a>>(body: &'a Object) -> Result<T, Problem> {
+    T::deserialize(body.fields()).map_err(|error| {
+        let error = one_line(&error.to_string(), MAX_JSON_ERROR);
+        format!("the message is not sound: {error}")
     })
 }
 
 /// The call that a request asks for, or the denial of what has no single reading.
-pub(super) fn decode(method: Method, body: &[u8], trust: Trust) -> Result<Decoded, Problem> {
-    let message: Message = parse(body)?;
+pub(super) fn decode(method: Method, body: &Object, trust: Trust) -> Result<Decoded, Problem> {
+    let message: Message = read(body)?;
     let request = match canonicalise(&message, trust) {
         Ok(request) => to_guest(request),
         Err(denial) => {
@@ -81,7 +79,7 @@ pub(super) fn decode(method: Method, body: &[u8], trust: Trust) -> Result<Decode
         }
     };
     let call = if method == Method::AuthzRes {
-        let response: ResponsePart = parse(body)?;
+        let response: ResponsePart = read(body)?;
         Call::Res(request, response.into())
     } else {
         Call::Req(request)
@@ -236,6 +234,7 @@ mod tests {
     fn what_has_no_single_reading_is_denied_without_the_driver() {
         let cases = [
             "{}".to_owned(),
+            "null".to_owned(),
             message("POST", "/v1.41/containers/create", Some("{\"Image\":1"), ""),
             message("POST", "/v1.41/containers/create", None, ""),
             message("GET", "/v1.41/containers/../info", None, ""),
@@ -256,7 +255,7 @@ mod tests {
     fn an_unsound_message_is_an_error_and_never_an_allowance() {
         for body in [
             "[]",
-            "null",
+            "{\"RequestHeaders\":{\"A\":\"1\",\"A\":\"2\"}}",
             "{",
             "{\"RequestMethod\":7}",
             "{\"RequestBody\":\"!\"}",

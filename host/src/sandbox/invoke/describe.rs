@@ -1,0 +1,98 @@
+//! What a component says of itself.
+
+use wasmtime::Store;
+
+use super::Exports;
+use crate::protocol::describe::{
+    Declaration, Description, IpamCapabilities, NetworkCapabilities, Scope, Subject, ValueType,
+    VolumeCapabilities,
+};
+use crate::sandbox::bindings::{options, types};
+
+/// Asks a component what it is. The calls may run out of state and configuration: constants need neither.
+///
+/// # Errors
+/// As for [`invoke`](super::invoke).
+pub async fn describe<T: Send>(
+    store: &mut Store<T>,
+    exports: &Exports,
+) -> wasmtime::Result<Description> {
+    let mut description = Description {
+        authz: exports.authz.is_some(),
+        lifecycle: exports.lifecycle.is_some(),
+        ..Description::default()
+    };
+    if let Some(kind) = &exports.volume {
+        let says = kind
+            .dockside_driver_volume()
+            .call_capabilities(&mut *store)
+            .await?;
+        description.volume = Some(VolumeCapabilities {
+            scope: says.scope.into(),
+        });
+    }
+    if let Some(kind) = &exports.network {
+        let says = kind
+            .dockside_driver_network()
+            .call_get_capabilities(&mut *store)
+            .await?;
+        description.network = Some(NetworkCapabilities {
+            scope: says.scope.into(),
+            connectivity_scope: says.connectivity_scope.map(Into::into),
+            gw_alloc_checker: says.gw_alloc_checker,
+        });
+    }
+    if let Some(kind) = &exports.ipam {
+        let guest = kind.dockside_driver_ipam();
+        let says = guest.call_get_capabilities(&mut *store).await?;
+        let spaces = guest.call_get_default_address_spaces(&mut *store).await?;
+        description.ipam = Some(IpamCapabilities {
+            requires_mac_address: says.requires_mac_address,
+            requires_request_replay: says.requires_request_replay,
+            local_address_space: spaces.local,
+            global_address_space: spaces.global,
+        });
+    }
+    if let Some(hooks) = &exports.options {
+        let declared = hooks
+            .dockside_driver_options()
+            .call_declare(&mut *store)
+            .await?;
+        description.options = declared.into_iter().map(declaration).collect();
+    }
+    Ok(description)
+}
+
+impl From<types::Scope> for Scope {
+    fn from(scope: types::Scope) -> Scope {
+        match scope {
+            types::Scope::Local => Scope::Local,
+            types::Scope::Global => Scope::Global,
+        }
+    }
+}
+
+fn declaration(option: options::OptionDeclaration) -> Declaration {
+    Declaration {
+        subject: match option.subject {
+            options::Subject::Volume => Subject::Volume,
+            options::Subject::Network => Subject::Network,
+            options::Subject::Ipam => Subject::Ipam,
+        },
+        name: option.name,
+        value_type: match option.value_type {
+            options::ValueType::Text => ValueType::Text,
+            options::ValueType::Boolean => ValueType::Boolean,
+            options::ValueType::Integer(range) => ValueType::Integer {
+                min: range.min,
+                max: range.max,
+            },
+            options::ValueType::Size => ValueType::Size,
+            options::ValueType::Choice(words) => ValueType::Choice(words),
+        },
+        default: option.default,
+        required: option.required,
+        secret: option.secret,
+        help: option.help,
+    }
+}
