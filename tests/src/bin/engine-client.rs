@@ -41,6 +41,7 @@ fn main() -> Result<ExitCode> {
     // Several plugins, as on a real host: an engine has few connections to each.
     let plugins: Vec<String> = (0..8).map(|number| format!("counter-{number}")).collect();
     for plugin in &plugins {
+        site.configure(plugin, "[grants]\ndirectories = {}\n")?;
         site.drop_in(&files::fixture("counter-1")?, plugin)?;
     }
     let mut daemon = site.serve()?;

@@ -38,6 +38,7 @@ fn main() -> Result<ExitCode> {
     let bad = fs::read(files::fixture("counter-broken")?)?;
     let site = Site::new()?;
     let [first, _] = &good;
+    site.configure("counter", "[grants]\ndirectories = {}\n")?;
     fs::write(site.drivers.join("counter.wasm"), first)?;
     let mut daemon = site.serve()?;
     daemon.wait_plugin("counter")?;
@@ -65,20 +66,23 @@ fn main() -> Result<ExitCode> {
                 while done.fetch_add(1, Ordering::Relaxed) < calls
                     || !swapped.load(Ordering::Acquire)
                 {
-                    // One write among reads: each write is one durable commit.
-                    let (method, body) = match number % 50 {
+                    // `Create` and `Get` write: each is one durable commit. `Mount` only reads.
+                    let (method, body) = match number % 100 {
                         0 => ("VolumeDriver.Create", json!({ "Name": name, "Opts": null })),
-                        _ => ("VolumeDriver.Get", json!({ "Name": name })),
+                        50 => ("VolumeDriver.Get", json!({ "Name": name })),
+                        _ => ("VolumeDriver.Mount", json!({ "Name": name, "ID": "one" })),
                     };
                     number += 1;
                     let before = Instant::now();
                     let answer = caller.call(method, &body);
                     latencies.push(before.elapsed());
-                    let fine = answer.as_ref().is_ok_and(|answer| {
-                        answer.is_success()
-                            && (number == 1
-                                || method != "VolumeDriver.Get"
-                                || answer.at("/Volume/Name") == name.as_str())
+                    let fine = answer.as_ref().is_ok_and(|answer| match method {
+                        "VolumeDriver.Create" => answer.is_success(),
+                        "VolumeDriver.Get" => answer.at("/Volume/Name") == name.as_str(),
+                        _ => answer
+                            .at("/Mountpoint")
+                            .as_str()
+                            .is_some_and(|path| path.starts_with('/')),
                     });
                     if !fine && failed.fetch_add(1, Ordering::Relaxed) < 5 {
                         eprintln!("{method} {name}: {answer:?}");

@@ -289,7 +289,7 @@ pub(crate) fn labels_and_options_survive_a_broken_driver(version: Version) -> Re
     setup.daemon.terminate()?;
     setup
         .site
-        .drop_in(&files::fixture("trap-volume-get")?, "local")?;
+        .drop_in(&files::fixture("counter-broken")?, "local")?;
     setup.daemon = setup.site.serve()?;
     setup.daemon.wait_plugin("files")?;
     let engine = &setup.engine;
