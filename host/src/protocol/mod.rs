@@ -163,3 +163,6 @@ pub fn decode_trusting(method: Method, body: &[u8], trust: Trust) -> Result<Deco
     };
     Ok(decoded.map_err(malformed)?.unwrap_or(Decoded::Constant))
 }
+
+#[cfg(test)]
+mod tests;

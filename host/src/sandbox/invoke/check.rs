@@ -482,7 +482,7 @@ mod tests {
             Path::new(""),
             Path::new("v1"),
             Path::new("./v1"),
-            Path::new("/v\01"),
+            Path::new("/v\0x"),
             Path::new(odd),
         ] {
             assert!(check_mountpoint(path).is_err(), "{path:?}");
