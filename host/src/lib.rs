@@ -1,1 +1,18 @@
-//! dockside
+//! dockside: one daemon that serves many Docker plugins, each a sandboxed WebAssembly component.
+//!
+//! A call walks through the rooms in this order, and each knows only the next: [`endpoint`] (bytes), [`protocol`] (Docker's JSON),
+//! [`plugin`] (which version, which limits), [`call`] (one transaction), [`sandbox`] (one instance), [`capability`] (what the guest can
+//! reach), [`store`] (what lasts). [`catalog`] decides what should run, [`admin`] and [`cli`] let people look.
+
+pub mod admin;
+pub mod call;
+pub mod capability;
+pub mod catalog;
+pub mod cli;
+pub mod config;
+pub mod daemon;
+pub mod endpoint;
+pub mod plugin;
+pub mod protocol;
+pub mod sandbox;
+pub mod store;

@@ -1,2 +1,7 @@
 //! The `dockside` command.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    dockside::cli::run()
+}

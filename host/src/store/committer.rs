@@ -62,9 +62,9 @@ pub(super) enum Work {
         value: Option<String>,
     },
     ForgetDoomed(Vec<DoomedDirectory>),
-    /// Lets a test change a setting of the connection.
+    /// Whatever a test wants done in the middle of a group.
     #[cfg(test)]
-    Execute(String),
+    Test(Box<dyn Fn(&Connection) + Send>),
 }
 
 impl Work {
@@ -86,7 +86,7 @@ impl Work {
             }
             Self::ForgetDoomed(_) => "write which directories are removed".to_owned(),
             #[cfg(test)]
-            Self::Execute(sql) => sql.clone(),
+            Self::Test(_) => "run a test".to_owned(),
         }
     }
 }
@@ -98,7 +98,7 @@ pub(super) struct Job {
 }
 
 pub(super) struct Committer {
-    connection: Connection,
+    pub(super) connection: Connection,
     path: PathBuf,
     version: Version,
 }
@@ -123,7 +123,7 @@ impl Committer {
                 .unzip();
             let results = catch_unwind(AssertUnwindSafe(|| self.group(&work))).unwrap_or_else(|_| {
                 tracing::error!("a commit group panicked; its callers get an error and the committer goes on");
-                vec![Err(StoreError::Stopped); work.len()]
+                vec![Err(StoreError::Internal); work.len()]
             });
             for (reply, result) in replies.into_iter().zip(results) {
                 // A caller that no longer waits has been cancelled; its commit stands.
@@ -151,7 +151,7 @@ impl Committer {
         work.chunks(1)
             .map(|one| {
                 let outcome = self.attempt(one)?.pop();
-                outcome.ok_or(StoreError::Stopped)
+                outcome.ok_or(StoreError::Internal)
             })
             .collect()
     }
@@ -174,10 +174,6 @@ impl Committer {
     }
 
     fn write(&mut self, work: &[Work]) -> rusqlite::Result<(Staged, Vec<Outcome>)> {
-        #[cfg(test)]
-        if let [Work::Execute(sql)] = work {
-            self.connection.execute_batch(sql)?;
-        }
         if !self.connection.is_autocommit() {
             // Left by a panic.
             self.connection.execute_batch("ROLLBACK")?;
@@ -249,7 +245,10 @@ impl Staged {
                 Vec::new()
             }
             #[cfg(test)]
-            Work::Execute(_) => Vec::new(),
+            Work::Test(run) => {
+                run(connection);
+                Vec::new()
+            }
         };
         self.version = version;
         Ok(Outcome::Committed { undo })

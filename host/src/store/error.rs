@@ -96,7 +96,13 @@ pub enum StoreError {
         reason: String,
     },
 
-    /// The committer has ended, or it failed in a way that it should not. Whether the commit was written is not known.
+    /// A defect of dockside's own. Nothing was written, and later commits work.
+    #[error(
+        "a commit failed inside dockside, and nothing was written: please report the panic in its log"
+    )]
+    Internal,
+
+    /// The committer has ended. Whether the commit was written is not known.
     #[error(
         "the store of the data directory has stopped, so nothing can be written: restart dockside and report its log"
     )]

@@ -231,6 +231,12 @@ impl<V: Clone> Draft<V> {
             .collect()
     }
 
+    /// How many keys it holds in memory.
+    #[cfg(test)]
+    pub(super) fn remembered(&self) -> usize {
+        self.reads.len() + self.writes.len()
+    }
+
     fn depend_on(&mut self, key: &str) {
         if self.scanned == Scanned::Rows || self.reads.contains_key(key) {
             return;

@@ -1,0 +1,53 @@
+//! The command line's side of the control socket.
+
+use std::path::Path;
+
+use anyhow::{Context as _, bail};
+use bytes::Bytes;
+use http::{Method, Request};
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::TokioIo;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::de::DeserializeOwned;
+use tokio::net::UnixStream;
+
+/// Asks the daemon.
+///
+/// # Errors
+/// When no daemon listens on `control`, or it says no.
+pub async fn ask<T: DeserializeOwned>(
+    control: &Path,
+    method: Method,
+    path: &str,
+    query: &[(&str, &str)],
+    body: Vec<u8>,
+) -> anyhow::Result<T> {
+    let stream = UnixStream::connect(control).await.with_context(|| {
+        format!(
+            "no dockside daemon answers on {}: is `dockside serve` running, and may you use its control socket? (--control names another)",
+            control.display()
+        )
+    })?;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(connection);
+    let mut target = path.to_owned();
+    for (index, (key, value)) in query.iter().enumerate() {
+        target.push(if index == 0 { '?' } else { '&' });
+        target.push_str(key);
+        target.push('=');
+        target.extend(utf8_percent_encode(value, NON_ALPHANUMERIC));
+    }
+    let request = Request::builder()
+        .method(method)
+        .uri(target)
+        .header(http::header::HOST, "dockside")
+        .body(Full::new(Bytes::from(body)))?;
+    let response = sender.send_request(request).await?;
+    let status = response.status();
+    let bytes = response.into_body().collect().await?.to_bytes();
+    if !status.is_success() {
+        bail!("{}", String::from_utf8_lossy(&bytes));
+    }
+    serde_json::from_slice(&bytes).context("the daemon's answer is of another version of dockside")
+}

@@ -1,0 +1,278 @@
+//! The control socket: what the command line asks the running daemon.
+
+pub mod client;
+pub mod report;
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use axum::extract::{Query, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use http::StatusCode;
+use serde::Deserialize;
+use tokio::net::UnixListener;
+use tokio::sync::watch;
+
+use crate::catalog::Catalog;
+use crate::plugin::{Plugin, Reply, Standing, Version};
+use report::{
+    CallResult, Capability, Counters, Directory, PluginDetail, PluginSummary, Status, Volume,
+};
+
+/// Serves the control socket until `stopped`.
+pub async fn serve(
+    listener: UnixListener,
+    catalog: Arc<Catalog>,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let router = Router::new()
+        .route("/v1/status", get(status))
+        .route("/v1/plugin", get(plugin))
+        .route("/v1/log", get(log))
+        .route("/v1/call", post(call))
+        .route("/v1/forget", post(forget))
+        .route("/metrics", get(metrics))
+        .with_state(catalog);
+    // Only the operator can reach this socket, so axum's own accept loop will do.
+    let result = axum::serve(listener, router)
+        .with_graceful_shutdown(async move {
+            let _ = stopped.changed().await;
+        })
+        .await;
+    if let Err(error) = result {
+        tracing::error!(%error, "the control socket failed");
+    }
+}
+
+#[derive(Deserialize)]
+struct Named {
+    name: String,
+    #[serde(default)]
+    method: String,
+    #[serde(default)]
+    lines: Option<usize>,
+}
+
+async fn status(State(catalog): State<Arc<Catalog>>) -> Json<Status> {
+    Json(Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: std::process::id(),
+        drivers: catalog.drivers().display().to_string(),
+        plugins: catalog
+            .plugins()
+            .iter()
+            .map(|plugin| summary(&catalog, plugin))
+            .collect(),
+        problems: catalog.problems(),
+    })
+}
+
+fn summary(catalog: &Catalog, plugin: &Plugin) -> PluginSummary {
+    let version = plugin.version();
+    let description = match &version {
+        Some(version) => Some(version.driver.description().clone()),
+        None => plugin.published(),
+    };
+    let (state, reason) = match &*plugin.standing() {
+        Standing::Serving(serving) if serving.on_trial() => ("trial", None),
+        Standing::Serving(_) => ("serving", None),
+        Standing::Blocked(reason) => ("blocked", Some(reason.to_string())),
+        Standing::Broken(reason) => ("broken", Some(reason.to_string())),
+        Standing::Removed => ("removed", Some(plugin.standing_text())),
+    };
+    PluginSummary {
+        name: plugin.name().to_owned(),
+        kinds: description
+            .map(|description| {
+                description
+                    .implements()
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect()
+            })
+            .unwrap_or_default(),
+        state: state.to_owned(),
+        version: version.as_ref().map(|version| version.label.to_string()),
+        file: version.as_ref().map(|version| version.file.clone()),
+        note: reason.or_else(|| catalog.note(plugin.name())),
+        calls: plugin.counters().calls.load(Ordering::Relaxed),
+        faults: plugin.counters().faults.load(Ordering::Relaxed),
+    }
+}
+
+fn capabilities(version: &Version) -> Vec<Capability> {
+    version
+        .driver
+        .asks()
+        .iter()
+        .map(|ask| Capability {
+            interface: ask.interface.clone(),
+            grant: ask.grant.map(ToOwned::to_owned),
+            granted: ask.grant != Some("directories") || version.environment.directories.is_some(),
+        })
+        .collect()
+}
+
+async fn plugin(State(catalog): State<Arc<Catalog>>, Query(named): Query<Named>) -> Response {
+    let Some(plugin) = catalog.plugin(&named.name) else {
+        return missing(&named.name);
+    };
+    let version = plugin.version();
+    let snapshot = plugin.state().snapshot();
+    let root = catalog.directory_root(plugin.name());
+    let counters = plugin.counters();
+    let usage = snapshot.usage();
+    let load = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+    Json(PluginDetail {
+        summary: summary(&catalog, &plugin),
+        socket: catalog
+            .socket(plugin.name())
+            .map(|path| path.display().to_string()),
+        digest: version
+            .as_ref()
+            .map(|version| version.driver.digest().to_owned()),
+        size: version.as_ref().map(|version| version.driver.size()),
+        capabilities: version.as_deref().map(capabilities).unwrap_or_default(),
+        options: version
+            .as_ref()
+            .and_then(|version| serde_json::to_value(&version.driver.description().options).ok())
+            .unwrap_or_default(),
+        published: serde_json::to_value(plugin.published()).unwrap_or_default(),
+        config: version
+            .as_ref()
+            .map(|version| version.environment.config.keys().cloned().collect())
+            .unwrap_or_default(),
+        state_keys: usage.keys,
+        state_bytes: usage.bytes,
+        volumes: snapshot
+            .volumes()
+            .map(|volume| Volume {
+                name: volume.name.clone(),
+                created: jiff::Timestamp::from_second(volume.created_at)
+                    .map(|time| time.to_string())
+                    .unwrap_or_default(),
+                directory: volume
+                    .directory
+                    .as_ref()
+                    .map(|id| root.join(id).display().to_string()),
+            })
+            .collect(),
+        directories: snapshot
+            .directories()
+            .map(|directory| Directory {
+                key: directory.key.clone(),
+                path: root.join(&directory.id).display().to_string(),
+            })
+            .collect(),
+        counters: Counters {
+            refused: load(&counters.refused),
+            conflicts: load(&counters.conflicts),
+            rescued: load(&counters.rescued),
+            swaps: load(&counters.swaps),
+            reverted: load(&counters.reverted),
+        },
+        rejected: plugin
+            .rejections()
+            .into_iter()
+            .map(|(_, reason)| reason)
+            .collect(),
+    })
+    .into_response()
+}
+
+async fn log(State(catalog): State<Arc<Catalog>>, Query(named): Query<Named>) -> Response {
+    match catalog.plugin(&named.name) {
+        Some(plugin) => Json(plugin.log().tail(named.lines.unwrap_or(usize::MAX))).into_response(),
+        None => missing(&named.name),
+    }
+}
+
+async fn call(
+    State(catalog): State<Arc<Catalog>>,
+    Query(named): Query<Named>,
+    body: axum::body::Bytes,
+) -> Response {
+    let Some(plugin) = catalog.plugin(&named.name) else {
+        return missing(&named.name);
+    };
+    Json(match plugin.answer(&named.method, &body).await {
+        Reply::Json { status, body } => CallResult {
+            status: Some(status.as_u16()),
+            body: serde_json::from_slice(&body).unwrap_or_default(),
+        },
+        Reply::Close => CallResult {
+            status: None,
+            body: serde_json::Value::Null,
+        },
+    })
+    .into_response()
+}
+
+async fn forget(State(catalog): State<Arc<Catalog>>, Query(named): Query<Named>) -> Response {
+    match catalog.forget(&named.name).await {
+        Ok(text) => Json(text).into_response(),
+        Err(error) => (StatusCode::CONFLICT, error.to_string()).into_response(),
+    }
+}
+
+fn missing(name: &str) -> Response {
+    (
+        StatusCode::NOT_FOUND,
+        format!("there is no plugin named {name:?}; `dockside ls` shows all"),
+    )
+        .into_response()
+}
+
+/// Numbers in Prometheus' text form.
+async fn metrics(State(catalog): State<Arc<Catalog>>) -> String {
+    let mut text = String::new();
+    let plugins = catalog.plugins();
+    type Read = fn(&Plugin) -> u64;
+    let table: [(&str, &str, Read); 7] = [
+        ("calls", "Calls answered", |p| {
+            p.counters().calls.load(Ordering::Relaxed)
+        }),
+        ("refused", "Calls that the driver refused", |p| {
+            p.counters().refused.load(Ordering::Relaxed)
+        }),
+        ("faults", "Calls that failed by the driver's fault", |p| {
+            p.counters().faults.load(Ordering::Relaxed)
+        }),
+        ("conflicts", "Calls run again because of a conflict", |p| {
+            p.counters().conflicts.load(Ordering::Relaxed)
+        }),
+        ("rescued", "Calls answered by the version before", |p| {
+            p.counters().rescued.load(Ordering::Relaxed)
+        }),
+        ("swaps", "Swaps of the version", |p| {
+            p.counters().swaps.load(Ordering::Relaxed)
+        }),
+        ("reverted", "Swaps taken back", |p| {
+            p.counters().reverted.load(Ordering::Relaxed)
+        }),
+    ];
+    for (name, help, read) in table {
+        let _ = writeln!(
+            text,
+            "# HELP dockside_{name}_total {help}.\n# TYPE dockside_{name}_total counter"
+        );
+        for plugin in &plugins {
+            let _ = writeln!(
+                text,
+                "dockside_{name}_total{{plugin=\"{}\"}} {}",
+                plugin.name(),
+                read(plugin)
+            );
+        }
+    }
+    if let Some((instances, warm)) = catalog.occupancy() {
+        let _ = writeln!(
+            text,
+            "# HELP dockside_instances Component instances that exist now.\n# TYPE dockside_instances gauge\ndockside_instances {instances}\n# HELP dockside_warm_memories Unused memories that are kept warm.\n# TYPE dockside_warm_memories gauge\ndockside_warm_memories {warm}"
+        );
+    }
+    text
+}

@@ -1,0 +1,130 @@
+//! The volume catalogue: what drivers acknowledged, so that Docker can be answered while a driver is broken.
+//!
+//! Docker asks for a volume before almost everything and forgets the volume's labels and options on any answer without one. So a failure
+//! of the driver must not become that answer.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::protocol::{Answer, Call, Method, volume};
+use crate::store::{PluginState, Store, StoreError, Transaction, VolumeRecord};
+
+/// Enters what a successful call says about volumes, in the call's own transaction.
+pub(super) fn record(transaction: &mut Transaction, call: &Call, answer: &Answer) {
+    let Call::Volume(call) = call else {
+        return;
+    };
+    match (call, answer) {
+        (volume::Call::Create { name, .. }, _) => {
+            if transaction.volume(name).is_none() {
+                transaction.put_volume(new(name));
+            }
+        }
+        (volume::Call::Remove { name }, _) => {
+            transaction.remove_volume(name);
+        }
+        (volume::Call::Get { name }, Answer::Volume(found)) => {
+            let known = transaction
+                .volume(name)
+                .map(|known| VolumeRecord::clone(&known));
+            let directory = found.mountpoint.as_deref().map(id_of);
+            let stale = known
+                .as_ref()
+                .is_none_or(|known| directory.is_some() && known.directory != directory);
+            if stale {
+                let mut known = known.unwrap_or_else(|| new(name));
+                known.directory = directory.or(known.directory);
+                transaction.put_volume(known);
+            }
+        }
+        (volume::Call::Mount { name, .. }, Answer::Mountpoint(Some(path))) => {
+            let directory = Some(id_of(path));
+            let known = transaction
+                .volume(name)
+                .map(|known| VolumeRecord::clone(&known));
+            if known
+                .as_ref()
+                .is_none_or(|known| known.directory != directory)
+            {
+                let mut known = known.unwrap_or_else(|| new(name));
+                known.directory = directory;
+                transaction.put_volume(known);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn new(name: &str) -> VolumeRecord {
+    VolumeRecord {
+        name: name.to_owned(),
+        created_at: jiff::Timestamp::now().as_second(),
+        options: Vec::new(),
+        directory: None,
+    }
+}
+
+fn id_of(path: &Path) -> String {
+    path.file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default()
+}
+
+/// Drops a volume that its driver knows to be gone.
+///
+/// # Errors
+/// When that cannot be made durable.
+pub async fn note_gone(
+    store: &Store,
+    state: &Arc<PluginState>,
+    method: Option<Method>,
+    call: &Call,
+) -> Result<(), StoreError> {
+    let Call::Volume(volume::Call::Get { name }) = call else {
+        return Ok(());
+    };
+    if method.is_none() || state.snapshot().volume(name).is_none() {
+        return Ok(());
+    }
+    let mut transaction = Transaction::new(Arc::clone(state), Default::default());
+    transaction.remove_volume(name);
+    // A conflict means that somebody else just changed it: theirs is the newer truth.
+    store.commit(transaction).await.map(|_| ())
+}
+
+/// Answers a call without the driver, as far as the catalogue can. `root` is where the plugin's directories are.
+pub fn from_catalogue(
+    state: &PluginState,
+    root: Option<&Path>,
+    call: &Call,
+    reason: &str,
+) -> Option<Answer> {
+    let Call::Volume(call) = call else {
+        return None;
+    };
+    let snapshot = state.snapshot();
+    let show = |record: &VolumeRecord| volume::Volume {
+        name: record.name.clone(),
+        mountpoint: match (root, &record.directory) {
+            (Some(root), Some(id)) => Some(root.join(id)),
+            _ => None,
+        },
+        created_at: Some(record.created_at),
+        status: vec![(
+            "dockside".to_owned(),
+            format!("answered from the catalogue: {reason}"),
+        )],
+    };
+    match call {
+        volume::Call::Get { name } => snapshot
+            .volume(name)
+            .map(|record| Answer::Volume(show(record))),
+        volume::Call::List => Some(Answer::Volumes(
+            snapshot.volumes().map(|record| show(record)).collect(),
+        )),
+        volume::Call::Path { name } => snapshot
+            .volume(name)
+            .map(|record| Answer::Mountpoint(show(record).mountpoint)),
+        _ => None,
+    }
+}

@@ -1,0 +1,315 @@
+//! `dockside:host/directories`: directories that the host makes below the plugin's own root.
+//!
+//! The key is the driver's, the path is the host's: a random name below the plugin's root, so that nothing that a user types ever becomes a
+//! path. A directory made by a call that fails is removed again; one removed by a call is deleted only after the call has been committed.
+
+use std::fs::File;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use wasmtime::component::Resource;
+
+use crate::catalog::directory_root;
+use crate::sandbox::CallContext;
+use crate::sandbox::bindings::host::dockside::host::directories::{
+    Attributes, Error, Host, HostDirectory,
+};
+use crate::store::{DirectoryRecord, DoomedDirectory, StateError, Store, StoreError, Transaction};
+
+/// A directory that the host made for the plugin that is called.
+#[derive(Debug, Clone)]
+pub struct DirectoryHandle {
+    /// What the store knows of it.
+    pub record: DirectoryRecord,
+    /// Where it is.
+    pub path: PathBuf,
+}
+
+/// What a call has done to the machine so far.
+#[derive(Debug, Default)]
+pub struct Effects {
+    created: Vec<PathBuf>,
+    removed: bool,
+}
+
+impl Effects {
+    /// The call was committed: its effects stay. Says whether it removed directories, whose files can be deleted now.
+    pub fn keep(mut self) -> bool {
+        self.created.clear();
+        self.removed
+    }
+}
+
+/// What is not kept is undone, also when the call is dropped in the middle.
+impl Drop for Effects {
+    fn drop(&mut self) {
+        for path in self.created.drain(..) {
+            // Never more than the empty directory that this call made: if something is in it, it is not ours to judge.
+            if let Err(error) = std::fs::remove_dir(&path) {
+                tracing::warn!(path = %path.display(), %error, "cannot remove the directory of a call that failed");
+            }
+        }
+    }
+}
+
+impl CallContext {
+    fn root(&self) -> Result<PathBuf, Error> {
+        self.environment.directories.clone().ok_or_else(|| {
+            Error::Other(format!(
+                "plugin {} has no grant for directories: add `directories = {{}}` under [grants] in its TOML file",
+                self.environment.plugin
+            ))
+        })
+    }
+
+    fn records(&mut self) -> Result<&mut Transaction, Error> {
+        self.transaction.as_mut().ok_or_else(|| {
+            Error::Other("there are no directories while the component is asked what it is".into())
+        })
+    }
+}
+
+impl Host for CallContext {
+    async fn create(
+        &mut self,
+        key: String,
+        attributes: Attributes,
+    ) -> wasmtime::Result<Result<Resource<DirectoryHandle>, Error>> {
+        let created = async {
+            let root = self.root()?;
+            let transaction = self.records()?;
+            if transaction.directory(&key).is_some() {
+                return Err(Error::AlreadyExists);
+            }
+            let record = DirectoryRecord {
+                key,
+                id: hex::encode(rand::random::<[u8; 16]>()),
+            };
+            let path = root.join(&record.id);
+            transaction
+                .put_directory(record.clone())
+                .map_err(|error| match error {
+                    StateError::Directories { .. } => Error::QuotaExceeded,
+                    error => Error::Other(error.to_string()),
+                })?;
+            let made = path.clone();
+            blocking(move || make(&root, &made, attributes)).await?;
+            self.effects.created.push(path.clone());
+            Ok(DirectoryHandle { record, path })
+        }
+        .await;
+        self.hand_out(created)
+    }
+
+    async fn open(
+        &mut self,
+        key: String,
+    ) -> wasmtime::Result<Result<Resource<DirectoryHandle>, Error>> {
+        let found = self.root().and_then(|root| {
+            let record = self.records()?.directory(&key).ok_or(Error::NotFound)?;
+            let path = root.join(&record.id);
+            Ok(DirectoryHandle {
+                record: DirectoryRecord::clone(&record),
+                path,
+            })
+        });
+        self.hand_out(found)
+    }
+
+    async fn remove(&mut self, key: String) -> wasmtime::Result<Result<(), Error>> {
+        Ok(async {
+            let root = self.root()?;
+            let record = self.records()?.directory(&key).ok_or(Error::NotFound)?;
+            let path = root.join(&record.id);
+            blocking(move || {
+                if mounted_below(&path).map_err(|error| Error::Other(error.to_string()))? {
+                    return Err(Error::InUse);
+                }
+                Ok(())
+            })
+            .await?;
+            self.records()?.remove_directory(&key);
+            self.effects.removed = true;
+            Ok(())
+        }
+        .await)
+    }
+
+    async fn list_keys(&mut self) -> wasmtime::Result<Vec<String>> {
+        Ok(self
+            .transaction
+            .as_mut()
+            .map(|transaction| {
+                transaction
+                    .directories()
+                    .into_iter()
+                    .map(|record| record.key.clone())
+                    .collect()
+            })
+            .unwrap_or_default())
+    }
+}
+
+impl HostDirectory for CallContext {
+    async fn key(&mut self, directory: Resource<DirectoryHandle>) -> wasmtime::Result<String> {
+        Ok(self.table.get(&directory)?.record.key.clone())
+    }
+
+    async fn drop(&mut self, directory: Resource<DirectoryHandle>) -> wasmtime::Result<()> {
+        self.table.delete(directory)?;
+        Ok(())
+    }
+}
+
+impl CallContext {
+    fn hand_out(
+        &mut self,
+        directory: Result<DirectoryHandle, Error>,
+    ) -> wasmtime::Result<Result<Resource<DirectoryHandle>, Error>> {
+        match directory {
+            Ok(directory) => Ok(Ok(self.table.push(directory)?)),
+            Err(error) => Ok(Err(error)),
+        }
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|_| Err(Error::Other("the operation was interrupted".into())))
+}
+
+fn make(root: &Path, path: &Path, attributes: Attributes) -> Result<(), Error> {
+    let failed = |error: std::io::Error| {
+        Error::Other(format!(
+            "cannot make a directory in {}: {error}",
+            root.display()
+        ))
+    };
+    if attributes.mode.is_some_and(|mode| mode > 0o7777) {
+        return Err(Error::Other("a mode has at most 12 bits: 7777".into()));
+    }
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o711)
+        .create(root)
+        .map_err(failed)?;
+    std::fs::DirBuilder::new()
+        .mode(0o700)
+        .create(path)
+        .map_err(failed)?;
+    let finish = || -> std::io::Result<()> {
+        if attributes.uid.is_some() || attributes.gid.is_some() {
+            std::os::unix::fs::lchown(path, attributes.uid, attributes.gid)?;
+        }
+        // After the change of owner, which clears the set-id bits.
+        let mode = attributes.mode.unwrap_or(0o755);
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
+        // The name must be on the disk before the record that points to it.
+        File::open(root)?.sync_all()
+    };
+    finish().map_err(|error| {
+        let _ = std::fs::remove_dir(path);
+        failed(error)
+    })
+}
+
+/// Whether anything is mounted at `path` or below it.
+///
+/// # Errors
+/// When the mount table cannot be read.
+pub fn mounted_below(path: &Path) -> std::io::Result<bool> {
+    let table = std::fs::read_to_string("/proc/self/mountinfo")?;
+    Ok(table
+        .lines()
+        .filter_map(|line| line.split(' ').nth(4))
+        .any(|point| Path::new(&unescape(point)).starts_with(path)))
+}
+
+/// The mount table writes space, tab, newline and backslash as a backslash and three octal digits.
+fn unescape(field: &str) -> String {
+    field
+        .replace("\\040", " ")
+        .replace("\\011", "\t")
+        .replace("\\012", "\n")
+        .replace("\\134", "\\")
+}
+
+/// Deletes the directories whose removal was committed. A directory that cannot be deleted yet is tried again at the next start.
+pub async fn sweep(store: Store, data: PathBuf) {
+    let result = async {
+        let doomed = store.doomed()?;
+        let gone = tokio::task::spawn_blocking(move || delete(&data, doomed)).await;
+        store.forget_doomed(&gone.unwrap_or_default()).await
+    };
+    if let Err(error) = result.await {
+        tracing::warn!(%error, "removed directories could not be deleted yet");
+    }
+}
+
+/// Deletes what it can and returns it.
+fn delete(data: &Path, doomed: Vec<DoomedDirectory>) -> Vec<DoomedDirectory> {
+    let mut gone = Vec::new();
+    for directory in doomed {
+        let path = directory_root(data, &directory.plugin).join(&directory.id);
+        // Never through a mount: what is below belongs to somebody else.
+        match mounted_below(&path) {
+            Ok(false) => {}
+            Ok(true) => {
+                tracing::warn!(path = %path.display(), "something is mounted in a removed directory: it stays for now");
+                continue;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the mount table cannot be read: removed directories stay for now");
+                continue;
+            }
+        }
+        match std::fs::remove_dir_all(&path) {
+            Ok(()) => gone.push(directory),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => gone.push(directory),
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "a removed directory could not be deleted yet");
+            }
+        }
+    }
+    gone
+}
+
+/// After a start: finishes the removals that were committed, and takes back the directories of calls that were not.
+///
+/// # Errors
+/// When the store cannot be read.
+pub async fn recover(store: &Store, data: &Path) -> Result<(), StoreError> {
+    sweep(store.clone(), data.to_owned()).await;
+    for plugin in store.plugin_names()? {
+        let snapshot = store.plugin(&plugin)?.snapshot();
+        let root = directory_root(data, &plugin);
+        let Ok(entries) = std::fs::read_dir(&root) else {
+            continue;
+        };
+        let known: std::collections::HashSet<&str> = snapshot
+            .directories()
+            .map(|record| record.id.as_str())
+            .collect();
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            if name.to_str().is_some_and(|name| known.contains(name)) {
+                continue;
+            }
+            let path = entry.path();
+            match std::fs::remove_dir(&path) {
+                Ok(()) => {
+                    tracing::info!(path = %path.display(), "removed the directory of a call that was not finished")
+                }
+                // With something in it, it is not ours to judge.
+                Err(error) => tracing::warn!(
+                    path = %path.display(), %error,
+                    "no plugin knows this directory; it is kept, look into it and remove it by hand"
+                ),
+            }
+        }
+    }
+    Ok(())
+}

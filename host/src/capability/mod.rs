@@ -1,0 +1,10 @@
+//! What a driver can import from the host, one file for each interface.
+//!
+//! All interfaces are linked for every driver; what a plugin was not granted answers with an error, or keeps the plugin from serving at all.
+
+pub mod config;
+pub mod directories;
+pub mod keyvalue;
+pub mod links;
+pub mod logging;
+mod types;

@@ -1,0 +1,239 @@
+//! The drop-in directory decides what runs: read it, compare with what runs, make the difference disappear.
+
+mod files;
+mod reconcile;
+mod scan;
+mod watch;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+pub use files::component_version;
+pub use scan::{Candidate, Refused, Scan, scan};
+pub use watch::watch;
+
+use crate::admin::report::Problem;
+use crate::config::{Daemon, PluginName};
+use crate::endpoint::{self, Endpoint, Owner};
+use crate::plugin::{Plugin, Shared, Standing};
+use crate::sandbox::Sandbox;
+use crate::store::StoreError;
+
+/// Characters that stay as they are in the name of a plugin's directory.
+const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'.').remove(b'_').remove(b'-');
+
+/// What runs, and what should.
+pub struct Catalog {
+    daemon: Daemon,
+    sandbox: Arc<Sandbox>,
+    shared: Shared,
+    owner: Owner,
+    entries: Mutex<BTreeMap<String, Entry>>,
+    read: Mutex<reconcile::ReadFiles>,
+    problems: Mutex<Vec<Problem>>,
+    /// Why a newer version or newer settings of a plugin are not used.
+    notes: Mutex<BTreeMap<String, String>>,
+    reconciling: tokio::sync::Mutex<()>,
+}
+
+impl std::fmt::Debug for Catalog {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Catalog")
+            .field("daemon", &self.daemon)
+            .finish_non_exhaustive()
+    }
+}
+
+struct Entry {
+    plugin: Arc<Plugin>,
+    endpoint: Option<Endpoint>,
+}
+
+/// Why a plugin was not forgotten.
+#[derive(Debug, thiserror::Error)]
+pub enum ForgetError {
+    /// There is none.
+    #[error("there is no plugin named {0:?}; `dockside ls` shows all")]
+    Unknown(String),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Catalog {
+    /// A catalog that has not looked yet.
+    pub fn new(
+        daemon: Daemon,
+        sandbox: Arc<Sandbox>,
+        shared: Shared,
+        owner: Owner,
+    ) -> Arc<Catalog> {
+        Arc::new(Catalog {
+            daemon,
+            sandbox,
+            shared,
+            owner,
+            entries: Mutex::default(),
+            read: Mutex::default(),
+            problems: Mutex::default(),
+            notes: Mutex::default(),
+            reconciling: tokio::sync::Mutex::new(()),
+        })
+    }
+
+    /// The directory of the drivers.
+    pub fn drivers(&self) -> &Path {
+        &self.daemon.drivers
+    }
+
+    /// Every plugin, by name.
+    pub fn plugins(&self) -> Vec<Arc<Plugin>> {
+        self.entries
+            .lock()
+            .values()
+            .map(|entry| Arc::clone(&entry.plugin))
+            .collect()
+    }
+
+    /// One plugin.
+    pub fn plugin(&self, name: &str) -> Option<Arc<Plugin>> {
+        self.entries
+            .lock()
+            .get(name)
+            .map(|entry| Arc::clone(&entry.plugin))
+    }
+
+    /// The socket of a plugin.
+    pub fn socket(&self, name: &str) -> Option<PathBuf> {
+        self.entries
+            .lock()
+            .get(name)?
+            .endpoint
+            .as_ref()
+            .map(|endpoint| endpoint.path().to_owned())
+    }
+
+    /// Files that are not used.
+    pub fn problems(&self) -> Vec<Problem> {
+        self.problems.lock().clone()
+    }
+
+    /// Why something newer of a plugin is not used.
+    pub fn note(&self, name: &str) -> Option<String> {
+        self.notes.lock().get(name).cloned()
+    }
+
+    /// See [`Sandbox::occupancy`].
+    pub fn occupancy(&self) -> Option<(u64, usize)> {
+        self.sandbox.occupancy()
+    }
+
+    /// Where the directories of a plugin are. The name is encoded, so that no name leads anywhere else.
+    pub fn directory_root(&self, name: &str) -> PathBuf {
+        directory_root(&self.daemon.data, name)
+    }
+
+    /// Lets go of what Docker was told of a plugin, and of its socket if its driver was removed. Its state and its directories are kept.
+    ///
+    /// # Errors
+    /// When there is no such plugin or the store fails.
+    pub async fn forget(&self, name: &str) -> Result<String, ForgetError> {
+        let _one_at_a_time = self.reconciling.lock().await;
+        let plugin = self
+            .plugin(name)
+            .ok_or_else(|| ForgetError::Unknown(name.to_owned()))?;
+        plugin.unpublish().await?;
+        if !matches!(&*plugin.standing(), Standing::Removed) {
+            return Ok(format!(
+                "plugin {name} may now say other things of itself; engines that run still remember the old ones"
+            ));
+        }
+        let entry = self.entries.lock().remove(name);
+        if let Some(endpoint) = entry.and_then(|entry| entry.endpoint) {
+            endpoint.stop().await;
+        }
+        Ok(format!(
+            "plugin {name} is forgotten; its state and its volumes are kept"
+        ))
+    }
+
+    /// Closes all sockets, after the calls in flight were answered.
+    pub async fn stop(&self) {
+        let endpoints: Vec<Endpoint> = self
+            .entries
+            .lock()
+            .values_mut()
+            .filter_map(|entry| entry.endpoint.take())
+            .collect();
+        let mut stopping = tokio::task::JoinSet::new();
+        for endpoint in endpoints {
+            stopping.spawn(endpoint.stop());
+        }
+        while stopping.join_next().await.is_some() {}
+    }
+
+    fn endpoint_limits(&self) -> endpoint::Limits {
+        let limits = &self.daemon.limits;
+        endpoint::Limits {
+            header_deadline: limits.header_deadline,
+            body_deadline: limits.body_deadline,
+            max_body: usize::try_from(limits.max_body).unwrap_or(usize::MAX),
+            max_authz_body: usize::try_from(limits.max_authz_body).unwrap_or(usize::MAX),
+            connections: limits.max_connections as usize,
+        }
+    }
+
+    /// Listens for a plugin, unless that is done already.
+    fn open_socket(
+        &self,
+        name: &PluginName,
+        plugin: &Arc<Plugin>,
+    ) -> Result<(), endpoint::BindError> {
+        let mut entries = self.entries.lock();
+        let entry = entries.entry(name.to_string()).or_insert_with(|| Entry {
+            plugin: Arc::clone(plugin),
+            endpoint: None,
+        });
+        if entry.endpoint.is_none() {
+            let path = self.daemon.plugins.join(format!("{name}.sock"));
+            let listener = endpoint::bind(&path, self.owner)?;
+            entry.endpoint = Some(Endpoint::serve(
+                listener,
+                path,
+                Arc::clone(plugin),
+                self.endpoint_limits(),
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// See [`Catalog::directory_root`].
+pub fn directory_root(data: &Path, name: &str) -> PathBuf {
+    data.join("volumes")
+        .join(utf8_percent_encode(name, PLAIN).to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_plugin_name_has_a_directory_of_its_own() {
+        for (name, dir) in [
+            ("files", "files"),
+            ("vieux/sshfs", "vieux%2Fsshfs"),
+            ("vieux%2Fsshfs", "vieux%252Fsshfs"),
+            ("opa-docker-authz:readonly", "opa-docker-authz%3Areadonly"),
+        ] {
+            assert_eq!(
+                directory_root(Path::new("/d"), name),
+                Path::new("/d/volumes").join(dir)
+            );
+        }
+    }
+}

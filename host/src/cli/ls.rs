@@ -1,0 +1,61 @@
+//! `dockside ls`
+
+use http::Method;
+
+use super::{ATTENTION, OK, print_json, table};
+use crate::admin::client::ask;
+use crate::admin::report::Status;
+use crate::config::Daemon;
+
+pub(super) async fn run(daemon: &Daemon, json: bool) -> anyhow::Result<u8> {
+    let status: Status = ask(&daemon.control, Method::GET, "/v1/status", &[], Vec::new()).await?;
+    let healthy = status.problems.is_empty()
+        && status.plugins.iter().all(|plugin| {
+            plugin.note.is_none() && matches!(plugin.state.as_str(), "serving" | "trial")
+        });
+    if json {
+        print_json(&status)?;
+    } else {
+        show(&status);
+    }
+    Ok(if healthy { OK } else { ATTENTION })
+}
+
+fn show(status: &Status) {
+    if status.plugins.is_empty() {
+        println!(
+            "No plugins. Drop a driver (NAME.wasm) into {}.",
+            status.drivers
+        );
+    } else {
+        let rows: Vec<_> = status
+            .plugins
+            .iter()
+            .map(|plugin| {
+                [
+                    plugin.name.clone(),
+                    plugin.kinds.join(","),
+                    plugin.state.clone(),
+                    plugin.version.clone().unwrap_or_else(|| "-".into()),
+                    plugin.calls.to_string(),
+                    plugin.faults.to_string(),
+                    plugin.file.clone().unwrap_or_else(|| "-".into()),
+                ]
+            })
+            .collect();
+        table::print(
+            [
+                "NAME", "KINDS", "STATE", "VERSION", "CALLS", "FAULTS", "FILE",
+            ],
+            &rows,
+        );
+    }
+    for plugin in &status.plugins {
+        if let Some(note) = &plugin.note {
+            println!("\n{}: {note}", plugin.name);
+        }
+    }
+    for problem in &status.problems {
+        println!("\n{} is not used: {}", problem.file, problem.reason);
+    }
+}

@@ -1,0 +1,216 @@
+//! The command line: one file for each verb.
+
+mod call;
+mod check_config;
+mod forget;
+mod inspect;
+mod logs;
+mod ls;
+mod serve;
+mod table;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{Daemon, Overrides};
+
+/// Exit status when the command did what it was asked.
+pub const OK: u8 = 0;
+/// Exit status when it could not: no daemon, a bad file, an error of the plugin.
+pub const FAILED: u8 = 1;
+/// Exit status when the command line itself makes no sense.
+pub const USAGE: u8 = 2;
+/// Exit status of `ls`, `inspect` and `check-config` when they worked and found something that needs the operator.
+pub const ATTENTION: u8 = 3;
+
+const AFTER_HELP: &str = "\
+Exit status: 0 done; 1 failed (the text says why); 2 wrong usage; 3 done, and something needs your attention
+(a plugin that does not serve, a file that is not used).
+
+A driver is a WebAssembly component. Drop NAME.wasm or NAME@1.2.3.wasm into the drivers directory, with NAME.toml beside it
+for grants and settings, and Docker finds a plugin named NAME.";
+
+/// One daemon that serves many Docker plugins, each a sandboxed WebAssembly component.
+#[derive(Debug, Parser)]
+#[command(name = "dockside", version, after_help = AFTER_HELP)]
+pub struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// Where the daemon's files are. Flags go over environment variables, and those over the configuration file.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Places {
+    /// Configuration file [default: /etc/dockside/dockside.toml, if it exists]
+    #[arg(long, value_name = "FILE", env = "DOCKSIDE_CONFIG", global = true)]
+    config: Option<PathBuf>,
+    /// Directory of the drivers [default: /var/lib/dockside/drivers]
+    #[arg(long, value_name = "DIR", env = "DOCKSIDE_DRIVERS", global = true)]
+    drivers: Option<PathBuf>,
+    /// Directory of Docker's plugin sockets [default: /run/docker/plugins]
+    #[arg(long, value_name = "DIR", env = "DOCKSIDE_PLUGINS", global = true)]
+    plugins: Option<PathBuf>,
+    /// Directory of state, volumes and compiled code [default: /var/lib/dockside]
+    #[arg(long, value_name = "DIR", env = "DOCKSIDE_DATA", global = true)]
+    data: Option<PathBuf>,
+    /// Control socket of the daemon [default: /run/dockside/control.sock]
+    #[arg(long, value_name = "SOCKET", env = "DOCKSIDE_CONTROL", global = true)]
+    control: Option<PathBuf>,
+}
+
+impl Places {
+    fn load(&self) -> anyhow::Result<Daemon> {
+        let mut daemon = Daemon::load(self.config.as_deref())?;
+        daemon.apply(Overrides {
+            drivers: self.drivers.clone(),
+            plugins: self.plugins.clone(),
+            data: self.data.clone(),
+            control: self.control.clone(),
+        });
+        Ok(daemon)
+    }
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Run the daemon.
+    Serve {
+        #[command(flatten)]
+        places: Places,
+    },
+    /// List the plugins and the files that are not used.
+    Ls {
+        #[command(flatten)]
+        places: Places,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show everything about a plugin, or about a driver file.
+    Inspect {
+        #[command(flatten)]
+        places: Places,
+        /// A plugin's name, or the path of a .wasm file.
+        subject: String,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Call a plugin as Docker would.
+    Call {
+        #[command(flatten)]
+        places: Places,
+        /// The plugin's name.
+        name: String,
+        /// Docker's method, for example VolumeDriver.Create.
+        method: String,
+        /// The request: one JSON object. None sends an empty body.
+        request: Option<String>,
+        /// Print status and answer as one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show what a plugin's driver and the daemon said about it.
+    Logs {
+        #[command(flatten)]
+        places: Places,
+        /// The plugin's name.
+        name: String,
+        /// Only the last N lines.
+        #[arg(short = 'n', long, value_name = "N")]
+        lines: Option<usize>,
+        /// Print one JSON object for each line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Check the configuration file and the drivers directory without a daemon.
+    CheckConfig {
+        #[command(flatten)]
+        places: Places,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Forget a removed plugin: close its socket, and what Docker was told of it.
+    Forget {
+        #[command(flatten)]
+        places: Places,
+        /// The plugin's name.
+        name: String,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Compile standard input to a file. Only the daemon calls this.
+    #[command(hide = true)]
+    CompileWorker {
+        output: PathBuf,
+        memory: u64,
+        seconds: u64,
+    },
+}
+
+/// Runs the command line and returns the exit status.
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match cli.verb {
+        Verb::CompileWorker {
+            output,
+            memory,
+            seconds,
+        } => crate::sandbox::run_compile_worker(&output, memory, seconds).map(|()| OK),
+        Verb::Serve { places } => places.load().and_then(serve::run),
+        Verb::CheckConfig { places, json } => check_config::run(&places, json),
+        verb => asking(verb),
+    };
+    match result {
+        Ok(status) => ExitCode::from(status),
+        Err(error) => {
+            eprintln!("dockside: {error:#}");
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+fn asking(verb: Verb) -> anyhow::Result<u8> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?
+        .block_on(async {
+            match verb {
+                Verb::Ls { places, json } => ls::run(&places.load()?, json).await,
+                Verb::Inspect {
+                    places,
+                    subject,
+                    json,
+                } => inspect::run(&places, &subject, json).await,
+                Verb::Call {
+                    places,
+                    name,
+                    method,
+                    request,
+                    json,
+                } => call::run(&places.load()?, &name, &method, request, json).await,
+                Verb::Logs {
+                    places,
+                    name,
+                    lines,
+                    json,
+                } => logs::run(&places.load()?, &name, lines, json).await,
+                Verb::Forget { places, name, json } => {
+                    forget::run(&places.load()?, &name, json).await
+                }
+                Verb::Serve { .. } | Verb::CheckConfig { .. } | Verb::CompileWorker { .. } => {
+                    Ok(USAGE)
+                }
+            }
+        })
+}
+
+/// Prints a value as JSON.
+fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
+    println!("{}", serde_json::to_string_pretty(value)?);
+    Ok(())
+}

@@ -1,0 +1,137 @@
+//! The daemon's life: lock, recover, load, listen, serve, drain.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Semaphore, mpsc, watch};
+
+use crate::admin;
+use crate::capability::directories;
+use crate::catalog::{self, Catalog};
+use crate::config::Daemon;
+use crate::endpoint::{self, Owner};
+use crate::plugin::{Counters, Shared};
+use crate::protocol::lifecycle::StartReason;
+use crate::sandbox::{CompileLimits, Sandbox, Settings};
+use crate::store::Store;
+
+/// How long calls in flight may take to end when the daemon is told to stop. Docker's own longest limit is 120 s.
+const GRACE: Duration = Duration::from_secs(115);
+
+/// Runs the daemon until it is told to stop.
+///
+/// # Errors
+/// When it cannot start.
+pub async fn run(daemon: Daemon) -> anyhow::Result<()> {
+    raise_file_limit();
+    let owner = owner(&daemon)?;
+    let store = Store::open(&daemon.data)?;
+    directories::recover(&store, &daemon.data).await?;
+    let calls = daemon.limits.max_calls;
+    let sandbox = Sandbox::new(&Settings {
+        // Kept instances of heavy guests need slots too.
+        instances: calls.saturating_mul(2),
+        cache: daemon.data.join("cache"),
+        compile: CompileLimits {
+            memory: daemon.limits.compile_memory,
+            time: daemon.limits.compile_time,
+        },
+    })?;
+    let shared = Shared {
+        store: store.clone(),
+        calls: Arc::new(Semaphore::new(calls as usize)),
+        counters: Arc::new(Counters::default()),
+    };
+    std::fs::create_dir_all(&daemon.drivers).with_context(|| {
+        format!(
+            "cannot create the drivers directory {}",
+            daemon.drivers.display()
+        )
+    })?;
+    let reason = start_reason(&store).await?;
+    let control = endpoint::bind(&daemon.control, owner)?;
+    let control_path = daemon.control.clone();
+    let catalog = Catalog::new(daemon, sandbox, shared, owner);
+    catalog.reconcile(reason).await;
+    catalog.open_tombstones()?;
+    let (stop, stopped) = watch::channel(false);
+    let administration = tokio::spawn(admin::serve(control, Arc::clone(&catalog), stopped.clone()));
+    let (now, asked) = mpsc::channel(1);
+    let watching = tokio::spawn(catalog::watch(Arc::clone(&catalog), asked, stopped));
+    tracing::info!(
+        plugins = catalog.plugins().len(),
+        drivers = %catalog.drivers().display(),
+        control = %control_path.display(),
+        "ready"
+    );
+    announce("READY=1");
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut reload = signal(SignalKind::hangup())?;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = reload.recv() => { let _ = now.try_send(()); }
+        }
+    }
+    tracing::info!("stopping: calls in flight are answered first");
+    announce("STOPPING=1");
+    let _ = stop.send(true);
+    if tokio::time::timeout(GRACE, catalog.stop()).await.is_err() {
+        tracing::error!("some calls did not end within {} s", GRACE.as_secs());
+    }
+    let _ = watching.await;
+    let _ = tokio::time::timeout(Duration::from_secs(2), administration).await;
+    endpoint::remove(&control_path);
+    Ok(())
+}
+
+/// Each plugin takes two descriptors and each connection one; the usual soft limit of 1,024 ends at some 300 plugins.
+fn raise_file_limit() {
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < hard
+        && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
+    {
+        tracing::warn!(%error, "cannot raise the limit of open files from {soft}");
+    }
+}
+
+fn owner(daemon: &Daemon) -> anyhow::Result<Owner> {
+    let Some(name) = &daemon.socket_group else {
+        return Ok(Owner::User);
+    };
+    let group = nix::unistd::Group::from_name(name)?.with_context(|| {
+        format!("there is no group named {name:?} on this machine (socket-group in dockside.toml)")
+    })?;
+    Ok(Owner::Group(group.gid.as_raw()))
+}
+
+/// Whether the machine has been started since the daemon ran last.
+async fn start_reason(store: &Store) -> anyhow::Result<StartReason> {
+    let boot =
+        std::fs::read_to_string(Path::new("/proc/sys/kernel/random/boot_id")).unwrap_or_default();
+    let boot = boot.trim();
+    let before = store.meta("", "boot-id")?;
+    if before.as_deref() == Some(boot) {
+        return Ok(StartReason::Restarted);
+    }
+    store.set_meta("", "boot-id", Some(boot)).await?;
+    Ok(StartReason::Rebooted)
+}
+
+/// Tells systemd, if it started us.
+fn announce(state: &str) {
+    let Some(path) = std::env::var_os("NOTIFY_SOCKET") else {
+        return;
+    };
+    let told = std::os::unix::net::UnixDatagram::unbound()
+        .and_then(|socket| socket.send_to(state.as_bytes(), &path));
+    if let Err(error) = told {
+        tracing::warn!(%error, "systemd could not be told: {state}");
+    }
+}

@@ -1,0 +1,371 @@
+//! From a request's bytes to an answer's bytes, for one plugin.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use http::StatusCode;
+use tracing::Level;
+
+use super::log::CallLog;
+use super::{Counters, Plugin, Serving, Standing};
+use crate::call::{Attempt, Fault, Outcome, Run, from_catalogue};
+use crate::protocol::{
+    self, BadRequest, Call, Decoded, Handshake, Kind, Method, encode, encode_error,
+    encode_plain_error, one_line, status_of,
+};
+use crate::sandbox::bindings::types::{self, ErrorCode};
+
+/// How often a call that lost against another is run again, alone. The second time it can only lose against a swap.
+const ATTEMPTS: usize = 4;
+
+/// What to do with the connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    /// Answer.
+    Json {
+        /// HTTP status.
+        status: StatusCode,
+        /// One JSON object.
+        body: Vec<u8>,
+    },
+    /// Close the connection without a byte. The one answer to `VolumeDriver.Get` that does not make Docker forget the volume when
+    /// nobody knows whether it exists.
+    Close,
+}
+
+impl Reply {
+    fn ok(body: Vec<u8>) -> Reply {
+        Reply::Json {
+            status: StatusCode::OK,
+            body,
+        }
+    }
+
+    fn error(status: StatusCode, kind: Kind, text: &str) -> Reply {
+        Reply::Json {
+            status,
+            body: encode_error(kind, text),
+        }
+    }
+}
+
+impl Plugin {
+    /// Answers a request: `path` is what follows the slash, for example `VolumeDriver.Create`.
+    pub async fn answer(self: &Arc<Self>, path: &str, body: &[u8]) -> Reply {
+        Counters::add(&self.counters.calls);
+        Counters::add(&self.shared.counters.calls);
+        if path == Handshake::PATH {
+            return self.handshake();
+        }
+        let Some(method) = Method::parse(path) else {
+            return Reply::Json {
+                status: StatusCode::NOT_FOUND,
+                body: encode_plain_error(&format!(
+                    "Docker's plugin protocol has no method {}",
+                    one_line(path, 100)
+                )),
+            };
+        };
+        let serving = match &*self.standing() {
+            Standing::Serving(serving) => Arc::clone(serving),
+            Standing::Blocked(reason) | Standing::Broken(reason) => {
+                return self.without_driver(method, body, reason);
+            }
+            Standing::Removed => {
+                let reason = format!(
+                    "the driver of plugin {} was removed; put it back into the drivers directory, or run `dockside forget {}`",
+                    self.name, self.name
+                );
+                return self.without_driver(method, body, &reason);
+            }
+        };
+        let description = serving.version.driver.description();
+        if !description.has(method.kind()) {
+            return Reply::error(
+                StatusCode::NOT_FOUND,
+                method.kind(),
+                &format!("plugin {} is no {}", self.name, method.kind().prefix()),
+            );
+        }
+        let call = match protocol::decode(method, body) {
+            Ok(Decoded::Call(call)) => call,
+            Ok(Decoded::Constant) => {
+                return Reply::ok(description.answer(method).unwrap_or_default());
+            }
+            Ok(Decoded::Answered(answer)) => return Reply::ok(encode(&answer)),
+            Ok(Decoded::Refused(error)) => return self.refused(method, None, &error),
+            Err(error) => return self.bad_request(method, &error),
+        };
+        let call = match self.check_options(&serving, call) {
+            Ok(call) => call,
+            Err(text) => {
+                return Reply::error(StatusCode::INTERNAL_SERVER_ERROR, method.kind(), &text);
+            }
+        };
+        let plugin = Arc::clone(self);
+        // A task of its own: a client that goes away ends neither the driver in the middle of its work nor, should the host have a fault, the
+        // connection's task.
+        let task = tokio::spawn(async move {
+            let result = plugin.run(&serving, method, &call).await;
+            plugin.conclude(method, &call, result)
+        });
+        match task.await {
+            Ok(reply) => reply,
+            Err(error) => {
+                tracing::error!(plugin = self.name, method = method.path(), %error, "a call ended the task that ran it");
+                self.failed(method, None, &Fault::Internal(error.to_string()))
+            }
+        }
+    }
+
+    fn handshake(&self) -> Reply {
+        let description = match &*self.standing() {
+            Standing::Serving(serving) => Some(serving.version.driver.description().clone()),
+            // Docker keeps what it knows of a plugin's volumes when the handshake fails, and asks again later. But if it may already have
+            // volumes here, let it in: they are answered from the catalogue.
+            _ if self.state.snapshot().volumes().next().is_some() => self.published(),
+            _ => None,
+        };
+        match description {
+            Some(description) => Reply::ok(Handshake::answer(&description)),
+            None => Reply::Json {
+                status: StatusCode::INTERNAL_SERVER_ERROR,
+                body: encode_plain_error(&self.standing_text()),
+            },
+        }
+    }
+
+    /// Why it does not serve, for people.
+    pub fn standing_text(&self) -> String {
+        match &*self.standing() {
+            Standing::Serving(_) => format!("plugin {} serves", self.name),
+            Standing::Blocked(reason) | Standing::Broken(reason) => {
+                format!("plugin {}: {reason}", self.name)
+            }
+            Standing::Removed => format!(
+                "the driver of plugin {} was removed; put it back into the drivers directory, or run `dockside forget {}`",
+                self.name, self.name
+            ),
+        }
+    }
+
+    fn check_options(&self, serving: &Serving, mut call: Call) -> Result<Call, String> {
+        let declared = &serving.version.driver.description().options;
+        if let Some((subject, options)) = call.options_mut() {
+            let given = std::mem::take(options);
+            *options = super::options::check(declared, subject, given)
+                .map_err(|error| error.to_string())?;
+        }
+        Ok(call)
+    }
+
+    async fn run(
+        &self,
+        serving: &Arc<Serving>,
+        method: Method,
+        call: &Call,
+    ) -> Result<Outcome, Fault> {
+        let started = Instant::now();
+        let deadline = started + serving.version.deadline(method);
+        let gate = self.gate.load_full();
+        let _permit = gate.enter(deadline).await?;
+        let mut serving = Arc::clone(serving);
+        loop {
+            let fault = match self.execute(&serving, method, call, deadline).await {
+                Ok(outcome) => {
+                    serving.trial_call_went_well();
+                    return Ok(outcome);
+                }
+                Err(fault) => fault,
+            };
+            if !fault.blames_version() {
+                return Err(fault);
+            }
+            let Some(next) = self.revert(&serving, &fault).await else {
+                return Err(fault);
+            };
+            if deadline.saturating_duration_since(Instant::now()) < Duration::from_millis(1) {
+                return Err(fault);
+            }
+            Counters::add(&self.counters.rescued);
+            Counters::add(&self.shared.counters.rescued);
+            serving = next;
+        }
+    }
+
+    async fn execute(
+        &self,
+        serving: &Arc<Serving>,
+        method: Method,
+        call: &Call,
+        deadline: Instant,
+    ) -> Result<Outcome, Fault> {
+        let shared = self.turn.read().await;
+        match self.attempt(serving, method, call, deadline).await? {
+            Attempt::Done(outcome, _) => return Ok(outcome),
+            Attempt::Conflict => drop(shared),
+        }
+        for _ in 1..ATTEMPTS {
+            Counters::add(&self.counters.conflicts);
+            let alone = tokio::time::timeout_at(deadline.into(), self.turn.write()).await;
+            let Ok(_alone) = alone else {
+                return Err(Fault::Crowded(
+                    "another call of the same plugin changed the same state and is still running"
+                        .into(),
+                ));
+            };
+            // What this call lost against may have been a swap: the state then belongs to the new version.
+            let current = match &*self.standing() {
+                Standing::Serving(current) => Arc::clone(current),
+                _ => Arc::clone(serving),
+            };
+            if let Attempt::Done(outcome, _) =
+                self.attempt(&current, method, call, deadline).await?
+            {
+                return Ok(outcome);
+            }
+        }
+        Err(Fault::Crowded(
+            "the plugin's state changed again and again while the call ran".into(),
+        ))
+    }
+
+    async fn attempt(
+        &self,
+        serving: &Serving,
+        method: Method,
+        call: &Call,
+        deadline: Instant,
+    ) -> Result<Attempt, Fault> {
+        let version = &serving.version;
+        let log = Arc::new(CallLog::new(
+            &self.log,
+            &version.label,
+            method.path(),
+            version.environment.log_bytes,
+        ));
+        let run = Run {
+            store: &self.shared.store,
+            state: &self.state,
+            version,
+            log: &log,
+            deadline,
+            supersedes: false,
+        };
+        let result = run.attempt(Some(method), call).await;
+        if let Err(fault) = &result {
+            self.report(version, method, &log, fault);
+        }
+        result
+    }
+
+    /// One structured line for one fault, with everything that the author needs.
+    fn report(&self, version: &super::Version, method: Method, log: &CallLog, fault: &Fault) {
+        Counters::add(&self.counters.faults);
+        Counters::add(&self.shared.counters.faults);
+        let mut text = format!("{}: {fault}", fault.class());
+        if !fault.backtrace().is_empty() {
+            text.push_str("; at ");
+            text.push_str(&fault.backtrace().join(" < "));
+        }
+        log.host(Level::ERROR, &text);
+        tracing::debug!(
+            plugin = self.name,
+            version = &*version.label,
+            method = method.path(),
+            call = log.call(),
+            "a call failed"
+        );
+    }
+
+    fn conclude(&self, method: Method, call: &Call, result: Result<Outcome, Fault>) -> Reply {
+        match result {
+            Ok(Outcome::Answer(answer)) => Reply::ok(encode(&answer)),
+            Ok(Outcome::Refused(error)) => self.refused(method, Some(call), &error),
+            Err(fault) => self.failed(method, Some(call), &fault),
+        }
+    }
+
+    /// The driver, or the host on its behalf, said no.
+    fn refused(&self, method: Method, call: Option<&Call>, error: &types::Error) -> Reply {
+        Counters::add(&self.counters.refused);
+        Counters::add(&self.shared.counters.refused);
+        if method == Method::VolumeGet && error.code != ErrorCode::NotFound {
+            // The driver does not know, so the catalogue has to.
+            return match call {
+                Some(call) => self.look_up(call, &error.message),
+                None => Reply::Close,
+            };
+        }
+        Reply::error(status_of(error.code), method.kind(), &error.message)
+    }
+
+    fn failed(&self, method: Method, call: Option<&Call>, fault: &Fault) -> Reply {
+        let text = format!("plugin {}: {fault}", self.name);
+        match (method, call) {
+            (Method::VolumeGet, Some(call)) => self.look_up(call, &text),
+            (Method::VolumeGet, None) => Reply::Close,
+            (Method::VolumeList | Method::VolumePath, Some(call)) => {
+                self.catalogued(call, &text).unwrap_or_else(|| {
+                    Reply::error(StatusCode::INTERNAL_SERVER_ERROR, method.kind(), &text)
+                })
+            }
+            _ => Reply::error(StatusCode::INTERNAL_SERVER_ERROR, method.kind(), &text),
+        }
+    }
+
+    fn bad_request(&self, method: Method, error: &BadRequest) -> Reply {
+        // A call without its body is Docker's second try after a cut connection. What it was about is lost, and any answer to this one makes
+        // Docker forget a volume.
+        if method == Method::VolumeGet {
+            return Reply::Close;
+        }
+        Reply::error(StatusCode::BAD_REQUEST, method.kind(), &error.to_string())
+    }
+
+    fn without_driver(&self, method: Method, body: &[u8], reason: &str) -> Reply {
+        let text = format!("plugin {}: {reason}", self.name);
+        if let Some(answer) = self
+            .published()
+            .and_then(|published| published.answer(method))
+        {
+            return Reply::ok(answer);
+        }
+        match protocol::decode(method, body) {
+            Ok(Decoded::Call(call)) => {
+                self.failed(method, Some(&call), &Fault::Crowded(reason.to_owned()))
+            }
+            Ok(Decoded::Refused(error)) if method == Method::VolumeGet => {
+                self.refused(method, None, &error)
+            }
+            Ok(_) => Reply::error(StatusCode::INTERNAL_SERVER_ERROR, method.kind(), &text),
+            Err(error) => self.bad_request(method, &error),
+        }
+    }
+
+    /// Answers a `Get` that the driver did not answer.
+    fn look_up(&self, call: &Call, reason: &str) -> Reply {
+        self.catalogued(call, reason).unwrap_or(Reply::Close)
+    }
+
+    fn catalogued(&self, call: &Call, reason: &str) -> Option<Reply> {
+        let version = self.version();
+        let root = version
+            .as_ref()
+            .and_then(|version| version.environment.directories.as_deref());
+        let answer = from_catalogue(&self.state, root, call, reason)?;
+        Some(Reply::ok(encode(&answer)))
+    }
+}
+
+impl Serving {
+    fn trial_call_went_well(&self) {
+        if let Some(trial) = &self.trial
+            && trial.left.fetch_sub(1, Ordering::Relaxed) == 1
+        {
+            trial.undo.lock().clear();
+            trial.previous.lock().take();
+        }
+    }
+}

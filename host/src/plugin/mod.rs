@@ -1,0 +1,190 @@
+//! A plugin: a name that Docker knows, and the version that serves it now.
+
+mod answer;
+mod gate;
+pub mod log;
+pub mod options;
+mod swap;
+mod version;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use tokio::sync::{RwLock, Semaphore};
+
+pub use answer::Reply;
+pub use gate::Gate;
+pub use swap::SwapError;
+pub use version::Version;
+
+use crate::store::{PluginState, Store, StoreError, UndoKey};
+use log::PluginLog;
+
+/// Calls of a new version that must go well before the old one is let go.
+const TRIAL_CALLS: i64 = 32;
+
+/// What every plugin shares.
+#[derive(Debug, Clone)]
+pub struct Shared {
+    /// The durable state.
+    pub store: Store,
+    /// Calls that run at once, over all plugins.
+    pub calls: Arc<Semaphore>,
+    /// Numbers for the metrics.
+    pub counters: Arc<Counters>,
+}
+
+/// Numbers since the start of the daemon, over all plugins or for one.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Calls answered, whatever the answer.
+    pub calls: AtomicU64,
+    /// Calls that a driver refused.
+    pub refused: AtomicU64,
+    /// Calls that failed: traps, timeouts and so on.
+    pub faults: AtomicU64,
+    /// Calls that were run again because of a conflict.
+    pub conflicts: AtomicU64,
+    /// Calls that were run again on the version before.
+    pub rescued: AtomicU64,
+    /// Swaps.
+    pub swaps: AtomicU64,
+    /// Swaps taken back.
+    pub reverted: AtomicU64,
+}
+
+impl Counters {
+    fn add(counter: &AtomicU64) {
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// What a plugin does with calls now.
+#[derive(Debug, Clone)]
+pub enum Standing {
+    /// A version serves.
+    Serving(Arc<Serving>),
+    /// A driver is there and must not run: a grant is missing, a file cannot be read. The text says what to do.
+    Blocked(Arc<str>),
+    /// No driver of it could be loaded.
+    Broken(Arc<str>),
+    /// Its driver was removed.
+    Removed,
+}
+
+/// A version that serves, and the one that it has not yet made superfluous.
+#[derive(Debug)]
+pub struct Serving {
+    /// The version.
+    pub version: Arc<Version>,
+    trial: Option<Trial>,
+}
+
+/// The first calls of a new version: if one of them fails by the version's fault, the version before takes over again.
+#[derive(Debug)]
+struct Trial {
+    /// Let go when the trial is over.
+    previous: Mutex<Option<Arc<Version>>>,
+    left: AtomicI64,
+    /// How to take back what the migration wrote.
+    undo: Mutex<Vec<UndoKey>>,
+}
+
+impl Serving {
+    /// Whether the version before could still take over.
+    pub fn on_trial(&self) -> bool {
+        self.trial
+            .as_ref()
+            .is_some_and(|trial| trial.left.load(Ordering::Relaxed) > 0)
+    }
+}
+
+/// A name that Docker knows.
+#[derive(Debug)]
+pub struct Plugin {
+    name: String,
+    shared: Shared,
+    state: Arc<PluginState>,
+    log: Arc<PluginLog>,
+    standing: ArcSwap<Standing>,
+    gate: ArcSwap<Gate>,
+    /// Calls share it; a call that lost against another is run again alone.
+    turn: RwLock<()>,
+    /// One swap at a time.
+    swapping: tokio::sync::Mutex<()>,
+    /// Versions that were taken back, by [`Version::identity`], with the reason. They are not tried again until file or settings change.
+    rejected: Mutex<std::collections::HashMap<String, String>>,
+    counters: Counters,
+}
+
+impl Plugin {
+    /// A plugin that has no version yet.
+    ///
+    /// # Errors
+    /// When its state cannot be read.
+    pub fn new(name: &str, shared: Shared) -> Result<Arc<Plugin>, StoreError> {
+        let state = shared.store.plugin(name)?;
+        let gate = Gate::new(1, 0, Arc::clone(&shared.calls));
+        Ok(Arc::new(Plugin {
+            name: name.to_owned(),
+            log: PluginLog::new(name),
+            state,
+            shared,
+            standing: ArcSwap::from_pointee(Standing::Broken("it is being loaded".into())),
+            gate: ArcSwap::from_pointee(gate),
+            turn: RwLock::new(()),
+            swapping: tokio::sync::Mutex::new(()),
+            rejected: Mutex::default(),
+            counters: Counters::default(),
+        }))
+    }
+
+    /// The name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What it does with calls now.
+    pub fn standing(&self) -> Arc<Standing> {
+        self.standing.load_full()
+    }
+
+    /// The version that serves.
+    pub fn version(&self) -> Option<Arc<Version>> {
+        match &**self.standing.load() {
+            Standing::Serving(serving) => Some(Arc::clone(&serving.version)),
+            _ => None,
+        }
+    }
+
+    /// Its log.
+    pub fn log(&self) -> &Arc<PluginLog> {
+        &self.log
+    }
+
+    /// Its durable state.
+    pub fn state(&self) -> &Arc<PluginState> {
+        &self.state
+    }
+
+    /// Its numbers.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Why a version was taken back, if it was.
+    pub fn rejection(&self, identity: &str) -> Option<String> {
+        self.rejected.lock().get(identity).cloned()
+    }
+
+    /// All versions that were taken back, with the reasons.
+    pub fn rejections(&self) -> Vec<(String, String)> {
+        self.rejected
+            .lock()
+            .iter()
+            .map(|(identity, reason)| (identity.clone(), reason.clone()))
+            .collect()
+    }
+}

@@ -1,0 +1,258 @@
+//! Replacing a plugin's version: check, migrate, publish by one pointer, and take it back if its first calls fail.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tracing::Level;
+
+use super::log::CallLog;
+use super::{Counters, Gate, Plugin, Serving, Standing, TRIAL_CALLS, Trial, Version};
+use crate::call::{Attempt, Fault, Outcome, Run};
+use crate::protocol::{Call, Description, lifecycle};
+use crate::store::{StoreError, UndoKey};
+
+/// How long `lifecycle.migrate` and `lifecycle.start` may take.
+const LIFECYCLE_DEADLINE: Duration = Duration::from_secs(60);
+
+/// Where the store keeps what Docker may have cached.
+const PUBLISHED: &str = "published";
+
+/// Why a version does not serve.
+#[derive(Debug, thiserror::Error)]
+pub enum SwapError {
+    /// It says other things of itself than Docker remembers.
+    #[error(
+        "it would change what Docker remembers of plugin {plugin} until the engine restarts: {difference}. Serve it under another name, or stop the engine and run `dockside forget {plugin}`"
+    )]
+    Identity {
+        /// The plugin.
+        plugin: String,
+        /// What differs.
+        difference: String,
+    },
+    /// Its migration failed.
+    #[error("lifecycle.migrate failed: {0}; the version before keeps serving")]
+    Migration(String),
+    /// It was taken back before.
+    #[error("it was taken back: {0}")]
+    Rejected(String),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Plugin {
+    /// What Docker was told under this name, by this daemon or one before it.
+    pub fn published(&self) -> Option<Description> {
+        let text = self.shared.store.meta(&self.name, PUBLISHED).ok()??;
+        serde_json::from_str(&text).ok()
+    }
+
+    /// Forgets what Docker was told.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn unpublish(&self) -> Result<(), StoreError> {
+        self.shared
+            .store
+            .set_meta(&self.name, PUBLISHED, None)
+            .await
+    }
+
+    /// Makes `version` the one that serves.
+    ///
+    /// # Errors
+    /// When it must not serve. The version before keeps serving then.
+    pub async fn swap(&self, version: Version) -> Result<(), SwapError> {
+        let _one_at_a_time = self.swapping.lock().await;
+        if let Some(reason) = self.rejection(&version.identity()) {
+            return Err(SwapError::Rejected(reason));
+        }
+        let description = version.driver.description();
+        match self.published() {
+            Some(published) => {
+                if let Some(difference) = published.difference(description) {
+                    return Err(SwapError::Identity {
+                        plugin: self.name.clone(),
+                        difference,
+                    });
+                }
+            }
+            None => {
+                let text = serde_json::to_string(&description.identity()).unwrap_or_default();
+                self.shared
+                    .store
+                    .set_meta(&self.name, PUBLISHED, Some(&text))
+                    .await?;
+            }
+        }
+        let previous = self.version();
+        let undo = match &previous {
+            Some(previous)
+                if version.driver.has_lifecycle()
+                    && previous.driver.digest() != version.driver.digest() =>
+            {
+                self.migrate(&version, &previous.label).await?
+            }
+            _ => Vec::new(),
+        };
+        let limits = &version.settings.limits;
+        self.gate.store(Arc::new(Gate::new(
+            limits.concurrency,
+            limits.queue,
+            Arc::clone(&self.shared.calls),
+        )));
+        let text = match &previous {
+            Some(previous) => format!("serves in place of {}", previous.label),
+            None => "serves".to_owned(),
+        };
+        self.log.host(Level::INFO, &version.label, &text);
+        let trial = previous.map(|previous| Trial {
+            previous,
+            left: AtomicI64::new(TRIAL_CALLS),
+            undo: Mutex::new(undo),
+        });
+        Counters::add(&self.counters.swaps);
+        Counters::add(&self.shared.counters.swaps);
+        self.standing
+            .store(Arc::new(Standing::Serving(Arc::new(Serving {
+                version: Arc::new(version),
+                trial,
+            }))));
+        Ok(())
+    }
+
+    /// Stops serving.
+    pub fn stand_down(&self, standing: Standing) {
+        let text = match &standing {
+            Standing::Serving(_) => return,
+            Standing::Blocked(reason) => format!("blocked: {reason}"),
+            Standing::Broken(reason) => format!("broken: {reason}"),
+            Standing::Removed => "its driver was removed".to_owned(),
+        };
+        self.log.host(Level::WARN, "", &text);
+        self.standing.store(Arc::new(standing));
+    }
+
+    /// Forgets which versions were taken back, but for those in `keep`.
+    pub fn retain_rejections(&self, keep: impl Fn(&str) -> bool) {
+        self.rejected.lock().retain(|identity, _| keep(identity));
+    }
+
+    async fn migrate(&self, version: &Version, from: &str) -> Result<Vec<UndoKey>, SwapError> {
+        let call = Call::Lifecycle(lifecycle::Call::Migrate {
+            from: from.to_owned(),
+        });
+        self.lifecycle(version, &call, "lifecycle.migrate", true)
+            .await
+            .map_err(SwapError::Migration)
+    }
+
+    /// Tells the driver that it begins to serve. A failure is reported and changes nothing.
+    pub async fn start(&self, reason: lifecycle::StartReason) {
+        let Some(version) = self.version() else {
+            return;
+        };
+        if !version.driver.has_lifecycle() {
+            return;
+        }
+        let call = Call::Lifecycle(lifecycle::Call::Start { reason });
+        if let Err(error) = self
+            .lifecycle(&version, &call, "lifecycle.start", false)
+            .await
+        {
+            self.log.host(
+                Level::ERROR,
+                &version.label,
+                &format!("lifecycle.start failed: {error}"),
+            );
+        }
+    }
+
+    async fn lifecycle(
+        &self,
+        version: &Version,
+        call: &Call,
+        name: &'static str,
+        supersedes: bool,
+    ) -> Result<Vec<UndoKey>, String> {
+        let deadline = Instant::now() + LIFECYCLE_DEADLINE;
+        for _ in 0..16 {
+            let log = Arc::new(CallLog::new(
+                &self.log,
+                &version.label,
+                name,
+                version.environment.log_bytes,
+            ));
+            let run = Run {
+                store: &self.shared.store,
+                state: &self.state,
+                version,
+                log: &log,
+                deadline,
+                supersedes,
+            };
+            match run.attempt(None, call).await {
+                Ok(Attempt::Done(Outcome::Answer(_), undo)) => return Ok(undo),
+                Ok(Attempt::Done(Outcome::Refused(error), _)) => return Err(error.message),
+                Ok(Attempt::Conflict) => {}
+                Err(fault) => return Err(fault.to_string()),
+            }
+        }
+        Err("the plugin's state changed again and again while it ran".to_owned())
+    }
+
+    /// Takes a version back that failed on trial. Returns what serves now, if that is another version.
+    pub(super) async fn revert(
+        &self,
+        failed: &Arc<Serving>,
+        fault: &Fault,
+    ) -> Option<Arc<Serving>> {
+        let trial = failed.trial.as_ref()?;
+        let _one_at_a_time = self.swapping.lock().await;
+        let now = self.standing();
+        if let Standing::Serving(now) = &*now
+            && !Arc::ptr_eq(now, failed)
+        {
+            // Somebody else has swapped or taken it back already.
+            return (now.version.identity() != failed.version.identity()).then(|| Arc::clone(now));
+        }
+        if trial.left.load(Ordering::Relaxed) <= 0 {
+            return None;
+        }
+        let version = &failed.version;
+        let reason = format!(
+            "version {} failed in its first calls: {fault}",
+            version.label
+        );
+        self.rejected
+            .lock()
+            .insert(version.identity(), reason.clone());
+        let undo = std::mem::take(&mut *trial.undo.lock());
+        if !undo.is_empty()
+            && let Err(error) = self.shared.store.restore(&self.name, undo).await
+        {
+            self.log.host(
+                Level::ERROR,
+                &version.label,
+                &format!("what lifecycle.migrate wrote could not be put back: {error}"),
+            );
+        }
+        let serving = Arc::new(Serving {
+            version: Arc::clone(&trial.previous),
+            trial: None,
+        });
+        self.standing
+            .store(Arc::new(Standing::Serving(Arc::clone(&serving))));
+        Counters::add(&self.counters.reverted);
+        Counters::add(&self.shared.counters.reverted);
+        self.log.host(
+            Level::ERROR,
+            &version.label,
+            &format!("{reason}; version {} serves again", trial.previous.label),
+        );
+        Some(serving)
+    }
+}

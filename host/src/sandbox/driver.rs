@@ -1,0 +1,220 @@
+//! A loaded driver: compiled, linked, asked what it is.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use wasmtime::Engine;
+use wasmtime::component::{Component, InstancePre, types::ComponentItem};
+
+use super::compile::CompileError;
+use super::context::{CallContext, PluginEnvironment};
+use super::instance::Instance;
+use super::invoke::{ExportIndices, describe};
+use super::lane::Lane;
+use super::{MAX_MEMORY, Sandbox};
+use crate::plugin::log::CallLog;
+use crate::protocol::Description;
+use crate::store::Quota;
+
+/// How long a component may take to say what it is. It has no state and no configuration then, so it has nothing to wait for.
+const DESCRIBE_DEADLINE: Duration = Duration::from_secs(5);
+
+/// A capability that a component imports.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Ask {
+    /// The name of the grant: `directories`, `state` …; none for what every driver has.
+    pub grant: Option<&'static str>,
+    /// The imported interface, with its version.
+    pub interface: String,
+}
+
+/// Why a file did not become a driver.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum LoadError {
+    /// Compiling failed.
+    #[error("{0}")]
+    Compile(#[from] CompileError),
+    /// It imports something that the host does not have.
+    #[error("it imports something that this version of dockside does not offer: {0}")]
+    Link(String),
+    /// It exports no plugin kind.
+    #[error(
+        "it exports none of dockside:driver/volume, network, ipam, authz (version 0.1.0): it is no driver, or built for another version of the WIT"
+    )]
+    NoKind,
+    /// It does not survive being asked.
+    #[error("it failed when asked for its capabilities: {0}")]
+    Describe(String),
+}
+
+/// A component that can be instantiated. Plugins and versions with the same bytes share one.
+pub struct Driver {
+    digest: String,
+    size: u64,
+    pre: InstancePre<CallContext>,
+    indices: ExportIndices,
+    description: Description,
+    asks: Vec<Ask>,
+    lane: Arc<Lane>,
+}
+
+impl std::fmt::Debug for Driver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Driver")
+            .field("digest", &self.digest)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Driver {
+    /// SHA-256 of the component, in hex.
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    /// Bytes of the component.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// What Docker is told, and the declared options.
+    pub fn description(&self) -> &Description {
+        &self.description
+    }
+
+    /// What it imports.
+    pub fn asks(&self) -> &[Ask] {
+        &self.asks
+    }
+
+    /// Whether it imports an interface of this grant.
+    pub fn asks_for(&self, grant: &str) -> bool {
+        self.asks.iter().any(|ask| ask.grant == Some(grant))
+    }
+
+    /// Whether it exports `lifecycle`.
+    pub fn has_lifecycle(&self) -> bool {
+        self.indices.has_lifecycle()
+    }
+
+    pub(super) fn pre(&self) -> &InstancePre<CallContext> {
+        &self.pre
+    }
+
+    pub(super) fn indices(&self) -> &ExportIndices {
+        &self.indices
+    }
+
+    pub(super) fn lane(&self) -> &Arc<Lane> {
+        &self.lane
+    }
+
+    pub(super) fn engine(&self) -> &Engine {
+        self.pre.engine()
+    }
+}
+
+impl Sandbox {
+    /// Loads a component: from the cache or by compiling it, never on a call's path. The same bytes are loaded once.
+    ///
+    /// # Errors
+    /// When it does not compile, link, or answer.
+    pub async fn load(&self, bytes: &[u8], digest: &str) -> Result<Arc<Driver>, LoadError> {
+        if let Some(driver) = self
+            .loaded
+            .lock()
+            .get(digest)
+            .and_then(std::sync::Weak::upgrade)
+        {
+            return Ok(driver);
+        }
+        let component = self.compiler.component(&self.engine, bytes, digest).await?;
+        let driver = Arc::new(self.link(component, bytes.len() as u64, digest).await?);
+        let mut loaded = self.loaded.lock();
+        loaded.retain(|_, driver| driver.strong_count() > 0);
+        loaded.insert(digest.to_owned(), Arc::downgrade(&driver));
+        Ok(driver)
+    }
+
+    async fn link(
+        &self,
+        component: Component,
+        size: u64,
+        digest: &str,
+    ) -> Result<Driver, LoadError> {
+        let asks = asks(&component, &self.engine);
+        let pre = self
+            .linker
+            .instantiate_pre(&component)
+            .map_err(|error| LoadError::Link(format!("{error:#}")))?;
+        let indices = ExportIndices::new(&pre)
+            .map_err(|error| LoadError::Link(format!("an export has another type: {error:#}")))?;
+        if !indices.has_kind() {
+            return Err(LoadError::NoKind);
+        }
+        let mut driver = Driver {
+            digest: digest.to_owned(),
+            size,
+            pre,
+            indices,
+            description: Description::default(),
+            asks,
+            lane: Arc::clone(&self.lane),
+        };
+        driver.description = ask(&driver)
+            .await
+            .map_err(|error| LoadError::Describe(format!("{error:#}")))?;
+        Ok(driver)
+    }
+}
+
+async fn ask(driver: &Driver) -> wasmtime::Result<Description> {
+    let environment = Arc::new(PluginEnvironment {
+        plugin: String::new(),
+        config: Default::default(),
+        quota: Quota::default(),
+        directories: None,
+        memory: MAX_MEMORY.min(256 << 20),
+        log_bytes: 16 << 10,
+    });
+    let deadline = Instant::now() + DESCRIBE_DEADLINE;
+    let log = Arc::new(CallLog::discard());
+    let asked = async {
+        let mut instance = Instance::new(driver, &environment, log, deadline).await?;
+        describe(&mut instance.store, &instance.exports).await
+    };
+    match tokio::time::timeout(DESCRIBE_DEADLINE, asked).await {
+        Ok(description) => description,
+        Err(_) => Err(super::instance::DeadlinePassed.into()),
+    }
+}
+
+fn asks(component: &Component, engine: &Engine) -> Vec<Ask> {
+    component
+        .component_type()
+        .imports(engine)
+        .filter_map(|(name, item)| {
+            let ComponentItem::ComponentInstance(instance) = item.ty else {
+                return None;
+            };
+            // An interface of types alone asks for nothing.
+            let functions = instance
+                .exports(engine)
+                .any(|(_, item)| matches!(item.ty, ComponentItem::ComponentFunc(_)));
+            functions.then(|| Ask {
+                grant: grant_of(name),
+                interface: name.to_owned(),
+            })
+        })
+        .collect()
+}
+
+fn grant_of(interface: &str) -> Option<&'static str> {
+    if interface.starts_with("dockside:host/directories@") {
+        Some("directories")
+    } else if interface.starts_with("wasi:keyvalue/") {
+        Some("state")
+    } else {
+        None
+    }
+}
