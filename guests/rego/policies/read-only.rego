@@ -1,0 +1,3 @@
+package docker.authz
+
+allow { input.Method = "GET" }

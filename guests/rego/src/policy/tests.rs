@@ -1,0 +1,255 @@
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+use serde_json::json;
+
+use super::*;
+
+fn source(text: &str) -> Source {
+    Source {
+        text: text.to_owned(),
+        data: None,
+        rule: None,
+        builtin_errors: BuiltinErrors::default(),
+    }
+}
+
+fn parse(text: &str) -> Result<Policy> {
+    Policy::parse(&source(text))
+}
+
+fn problem(text: &str) -> String {
+    let mut policy = match parse(text) {
+        Ok(policy) => policy,
+        Err(error) => return error.to_string(),
+    };
+    policy
+        .judge_request(json!({"Method": "GET"}))
+        .unwrap_err()
+        .to_string()
+}
+
+#[test]
+fn both_syntaxes_are_read_and_decide_alike() {
+    for text in [
+        "package docker.authz\nallow { input.Method = \"GET\" }",
+        "package docker.authz\ndefault allow = false\nallow = true { input.Method == \"GET\" }",
+        "package docker.authz\nimport future.keywords.if\nallow if { input.Method = \"GET\" }",
+        "package docker.authz\nimport rego.v1\nallow if { input.Method = \"GET\" }",
+        "package docker.authz\nallow if input.Method == \"GET\"",
+        "package docker.authz\ndefault allow := false\nallow if { some m in [\"GET\"]; input.Method == m }",
+    ] {
+        let mut policy = parse(text).unwrap();
+        // Several requests in one instance do not see each other.
+        for _ in 0..3 {
+            for (method, allowed) in [("GET", true), ("POST", false)] {
+                let verdict = policy.judge_request(json!({"Method": method})).unwrap();
+                assert_eq!(verdict == Verdict::Allow, allowed, "{method}: {text}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_not_true_is_denied() {
+    for text in [
+        "package docker.authz\nallow if input.Nothing",
+        "package docker.authz\nallow := false",
+        "package docker.authz\ndefault allow := false",
+    ] {
+        let mut policy = parse(text).unwrap();
+        assert_eq!(
+            policy.judge_request(json!({"Method": "GET"})).unwrap(),
+            Verdict::Deny(Vec::new()),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn failures_are_errors_that_say_where() {
+    for (text, expected) in [
+        (
+            "",
+            "the policy cannot be read: line 1, column 1: expecting `package` Missing package declaration.; in the syntax before OPA 1.0: line 1",
+        ),
+        (
+            "package docker.authz\nallow if {",
+            "the policy cannot be read: line 2",
+        ),
+        (
+            "package docker.authz\nallow { input.Method = }",
+            "in the syntax before OPA 1.0: line 2, column 7: ",
+        ),
+        (
+            "package other\nallow := true",
+            "the policy has no rule data.docker.authz.allow: its package is other",
+        ),
+        (
+            "package docker.authz\nallowed := true",
+            "the policy has no rule data.docker.authz.allow: its package is docker.authz",
+        ),
+        (
+            "package docker.authz\nallow := \"yes\"",
+            "the policy's rule data.docker.authz.allow is neither true nor false",
+        ),
+        (
+            "package docker.authz\nallow contains \"GET\"",
+            "is neither true nor false",
+        ),
+        (
+            "package docker.authz\nallow if foo(input.x)",
+            "the policy cannot be evaluated: line 2, column 13: could not find function foo",
+        ),
+        (
+            "package docker.authz\nallow if http.send({\"url\": input.Method})",
+            "could not find function http.send",
+        ),
+        // A built-in function that fails decides nothing.
+        (
+            "package docker.authz\nallow if not bad\nbad if to_number(input.Method) == 1",
+            "could not parse string as number",
+        ),
+        (
+            "package docker.authz\nallow := x if x := true\nallow := y if y := input.Method == \"POST\"",
+            "rule conflicts",
+        ),
+    ] {
+        let problem = problem(text);
+        assert!(problem.contains(expected), "{text}\n{problem}");
+        assert!(!problem.contains('\n'), "{problem}");
+    }
+}
+
+#[test]
+fn a_failing_built_in_function_can_be_undefined_as_in_opa() {
+    let text = "package docker.authz\nallow { not deny }\ndeny { count(input.Body.CapAdd) > 0 }";
+    let input = json!({"Body": {"CapAdd": null}});
+    for (builtin_errors, allowed) in [("deny", false), ("undefined", true)] {
+        let source = Source {
+            builtin_errors: builtin_errors.parse().unwrap(),
+            ..source(text)
+        };
+        let verdict = Policy::parse(&source).unwrap().judge_request(input.clone());
+        assert_eq!(verdict == Ok(Verdict::Allow), allowed, "{verdict:?}");
+    }
+    "maybe".parse::<BuiltinErrors>().unwrap_err();
+}
+
+#[test]
+fn reasons_come_from_the_rule_deny() {
+    for (text, reasons) in [
+        (
+            "deny contains \"b\" if true\ndeny contains msg if msg := sprintf(\"no %s\", [input.Method])",
+            &["b", "no GET"][..],
+        ),
+        ("deny := \"because\"", &["because"]),
+        ("deny := [\"z\", 1, \"a\"]", &["z", "a"]),
+        ("deny if true", &[]),
+        ("deny contains \"x\" if input.Method == \"PUT\"", &[]),
+    ] {
+        let mut policy = parse(&format!("package docker.authz\nallow if false\n{text}")).unwrap();
+        let verdict = policy.judge_request(json!({"Method": "GET"})).unwrap();
+        let reasons = reasons.iter().map(|reason| (*reason).to_owned()).collect();
+        assert_eq!(verdict, Verdict::Deny(reasons), "{text}");
+    }
+    let mut policy = parse("package docker.authz\nallow { count(deny) == 0 }\ndeny[msg] { input.Method == \"POST\"; msg := \"no\" }").unwrap();
+    for (method, expected) in [
+        ("GET", Verdict::Allow),
+        ("POST", Verdict::Deny(vec!["no".into()])),
+    ] {
+        assert_eq!(
+            policy.judge_request(json!({"Method": method})).unwrap(),
+            expected
+        );
+    }
+}
+
+#[test]
+fn responses_are_allowed_unless_a_rule_judges_them() {
+    let mut policy = parse("package docker.authz\nallow := false").unwrap();
+    assert!(!policy.judges_responses());
+    assert_eq!(policy.judge_response(json!({})).unwrap(), Verdict::Allow);
+    let mut policy = parse(
+        "package docker.authz\nallow := true\nallow_response if input.Response.StatusCode < 400",
+    )
+    .unwrap();
+    assert!(policy.judges_responses());
+    for (status, allowed) in [(json!(200), true), (json!(500), false)] {
+        let input = json!({"Response": {"StatusCode": status}});
+        assert_eq!(
+            policy.judge_response(input).unwrap() == Verdict::Allow,
+            allowed
+        );
+    }
+}
+
+#[test]
+fn data_and_rule_can_be_set() {
+    let text = "package company.docker\nmay { data.users[input.User][_] == input.Method }";
+    let with = |data: Option<&str>, rule: Option<&str>| Source {
+        data: data.map(str::to_owned),
+        rule: rule.map(str::to_owned),
+        ..source(text)
+    };
+    let data = Some(r#"{"users": {"alice": ["GET", "POST"]}}"#);
+    let mut policy = Policy::parse(&with(data, Some("data.company.docker.may"))).unwrap();
+    for (user, allowed) in [("alice", true), ("bob", false)] {
+        let verdict = policy
+            .judge_request(json!({"User": user, "Method": "POST"}))
+            .unwrap();
+        assert_eq!(verdict == Verdict::Allow, allowed, "{user}");
+    }
+    for (data, rule, expected) in [
+        (
+            data,
+            None,
+            "no rule data.docker.authz.allow: its package is company.docker",
+        ),
+        (data, Some("may"), "no rule may"),
+        (
+            data,
+            Some("data.company.docker"),
+            "no rule data.company.docker",
+        ),
+        (data, Some("data.company.docker.may; true"), "no rule"),
+        (
+            Some("[1]"),
+            Some("data.company.docker.may"),
+            "the policy's data is no JSON object",
+        ),
+        (
+            Some("{"),
+            Some("data.company.docker.may"),
+            "the policy's data is no JSON object",
+        ),
+        (
+            Some(r#"{"company": {"docker": {"may": true}}}"#),
+            Some("data.company.docker.may"),
+            "the policy's data has a value at data.company.docker",
+        ),
+    ] {
+        let error = Policy::parse(&with(data, rule)).err().unwrap();
+        assert!(error.message().contains(expected), "{rule:?}: {error}");
+    }
+}
+
+#[test]
+fn long_policies_are_read() {
+    let list: Vec<String> = (0..20_000)
+        .map(|number| format!("\"name{number}\""))
+        .collect();
+    let text = format!(
+        "package docker.authz\nallow if input.Method in [{}]",
+        list.join(", ")
+    );
+    let mut policy = parse(&text).unwrap();
+    let verdict = policy
+        .judge_request(json!({"Method": "name19999"}))
+        .unwrap();
+    assert_eq!(verdict, Verdict::Allow);
+}
