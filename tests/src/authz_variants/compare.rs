@@ -2,11 +2,13 @@
 //!
 //! The comparison reads the plugin's view the way a plain policy would: by exact keys, without folding anything.
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Value};
 
 use super::{Kind, Variant};
 
-/// What the engine has, as its inspect calls tell: one JSON object for each.
+/// What the engine has, as its inspect calls tell: one JSON object for each. Everything, so that objects without a name of ours count too.
 #[derive(Clone, Debug, Default)]
 pub struct State {
     /// `GET /volumes/NAME`.
@@ -15,6 +17,24 @@ pub struct State {
     pub networks: Vec<Value>,
     /// `GET /containers/NAME/json`, stopped ones too.
     pub containers: Vec<Value>,
+}
+
+impl State {
+    /// What is here under a name that was not there in `before`. A renamed container is one of them.
+    pub fn since(&self, before: &State) -> State {
+        let new = |now: &[Value], then: &[Value]| {
+            let known: HashSet<&Value> = then.iter().map(|object| at(object, &["Name"])).collect();
+            now.iter()
+                .filter(|object| !known.contains(at(object, &["Name"])))
+                .cloned()
+                .collect()
+        };
+        State {
+            volumes: new(&self.volumes, &before.volumes),
+            networks: new(&self.networks, &before.networks),
+            containers: new(&self.containers, &before.containers),
+        }
+    }
 }
 
 /// The outcome of one variant.
@@ -30,15 +50,27 @@ pub enum Verdict {
     NotExecuted,
 }
 
-/// Compares what the plugin recorded while `variant` was sent with what the engine has afterwards.
+/// Compares what the plugin recorded while `variant` was sent with what the engine has [since](State::since).
 ///
 /// A record is one judged request: `{"allowed": true, "method": "POST", "path": ["volumes", "create"], "query": [["name", "x"]], "body": …}`.
 /// A denied one needs only `"allowed": false`. `query` may also be a list of `{"key": …, "value": …}`, or an object; `body` is the canonical
 /// JSON, as a value or as text, bare or as `{"json": …}`; null or other text means that there is none. Several records are several requests on
 /// one connection.
-pub fn judge(variant: &Variant, records: &[Value], state: &State) -> Verdict {
+pub fn judge(variant: &Variant, records: &[Value], made: &State) -> Verdict {
     let allowed: Vec<View> = records.iter().filter_map(View::new).collect();
-    let made = made(variant, state);
+    let containers = if variant.kind == Kind::Rename {
+        Kind::Rename
+    } else {
+        Kind::Container
+    };
+    let made: Vec<(Kind, &Value)> = [
+        (Kind::Volume, &made.volumes),
+        (Kind::Network, &made.networks),
+        (containers, &made.containers),
+    ]
+    .into_iter()
+    .flat_map(|(kind, objects)| objects.iter().map(move |object| (kind, object)))
+    .collect();
     for (kind, object) in &made {
         let why: Vec<String> = allowed
             .iter()
@@ -66,28 +98,6 @@ pub fn judge(variant: &Variant, records: &[Value], state: &State) -> Verdict {
         (true, true) => Verdict::Denied,
         (true, false) => Verdict::NotExecuted,
     }
-}
-
-/// The objects that `variant` made or renamed.
-fn made<'a>(variant: &Variant, state: &'a State) -> Vec<(Kind, &'a Value)> {
-    let containers = if variant.kind == Kind::Rename {
-        Kind::Rename
-    } else {
-        Kind::Container
-    };
-    let victim = format!("/{}", variant.victim());
-    let all = [
-        (Kind::Volume, &state.volumes),
-        (Kind::Network, &state.networks),
-        (containers, &state.containers),
-    ];
-    all.into_iter()
-        .flat_map(|(kind, objects)| objects.iter().map(move |object| (kind, object)))
-        .filter(|(_, object)| object.to_string().contains(&variant.marker))
-        .filter(|(kind, object)| {
-            !(*kind == Kind::Rename && at(object, &["Name"]).as_str() == Some(&victim))
-        })
-        .collect()
 }
 
 /// A request that the plugin allowed, as it saw it.
@@ -349,7 +359,6 @@ mod tests {
     fn volume(marker: &str, level: &str) -> State {
         State {
             volumes: vec![
-                json!({"Name": "other", "Driver": "local", "Labels": null}),
                 json!({"Name": format!("{marker}a"), "Driver": "local", "Labels": {"dsv": marker, "level": level}, "Options": null}),
             ],
             ..State::default()
@@ -484,7 +493,7 @@ mod tests {
             judge(
                 &variant,
                 &record(json!([["name", good]])),
-                &state(&variant.victim())
+                &state(&variant.victim()).since(&state(&variant.victim()))
             ),
             Verdict::NotExecuted
         );
@@ -492,7 +501,7 @@ mod tests {
             judge(
                 &variant,
                 &[json!({"allowed": false})],
-                &state(&variant.victim())
+                &state(&variant.victim()).since(&state(&variant.victim()))
             ),
             Verdict::Denied
         );
@@ -502,6 +511,49 @@ mod tests {
         ));
         assert!(matches!(
             judge(&variant, &[], &state(&good)),
+            Verdict::Differently(_)
+        ));
+    }
+
+    #[test]
+    fn only_what_is_new_or_renamed_counts() {
+        let named = |names: &[&str]| State {
+            containers: names.iter().map(|name| json!({"Name": name})).collect(),
+            ..State::default()
+        };
+        let made = named(&["/a", "/c"]).since(&named(&["/a", "/b"]));
+        assert_eq!(made.containers, [json!({"Name": "/c"})]);
+        assert!(made.volumes.is_empty() && made.networks.is_empty());
+    }
+
+    #[test]
+    fn an_object_without_a_name_of_ours_counts_too() {
+        let variant = plain(Kind::Volume);
+        let made = State {
+            volumes: vec![
+                json!({"Name": "0123", "Driver": "local", "Labels": {"com.docker.volume.anonymous": ""}}),
+            ],
+            ..State::default()
+        };
+        let record = |body: Value| {
+            [
+                json!({"allowed": true, "method": "POST", "path": ["volumes", "create"], "query": [], "body": body}),
+            ]
+        };
+        assert_eq!(
+            judge(&variant, &record(Value::Null), &made),
+            Verdict::AsJudged
+        );
+        assert_eq!(
+            judge(&variant, &record(json!({"Name ": "x"})), &made),
+            Verdict::AsJudged
+        );
+        assert!(matches!(
+            judge(&variant, &record(json!({"Name": "x"})), &made),
+            Verdict::Differently(_)
+        ));
+        assert!(matches!(
+            judge(&variant, &[json!({"allowed": false})], &made),
             Verdict::Differently(_)
         ));
     }

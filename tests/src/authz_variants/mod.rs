@@ -1,14 +1,14 @@
 //! Requests for the differential test of authorization: does the engine do what the plugin judged?
 //!
 //! [`variants`] makes raw HTTP/1.1 requests that create or rename harmless objects, each with one or more of the tricks that make two readers
-//! disagree: folded keys, repeated keys and headers, forms, encodings, framing. Every object that any reading of a variant could make has the
-//! variant's [marker](Variant::marker) in its name or labels, so that the engine can be asked afterwards what it did. [`judge`] then compares
-//! that with what the plugin recorded.
+//! disagree: folded keys, repeated keys and headers, forms, encodings, framing. [`judge`] compares what the plugin recorded with what the
+//! engine then has. The variant's [marker](Variant::marker) is in the names that it asks for and in its labels, so that logs can be read.
 //!
-//! For each variant, one after the other: send [`Variant::setup`] if there is one, forget the plugin's records, send [`Variant::request`] on a
-//! connection of its own and read to the end (each asks for `Connection: close`), collect the plugin's records, inspect the engine's volumes,
-//! networks and containers (all, not only running ones), call [`judge`], and remove what has the marker. Networks must go before the next
-//! variant, because the engine's address pools are few.
+//! For each variant, one after the other, on an engine that nobody else uses: send [`Variant::setup`] if there is one; inspect all the engine's
+//! volumes, networks and containers, stopped ones too, into a [`State`]; forget the plugin's records; send [`Variant::request`] on a connection
+//! of its own and read to the end (each asks for `Connection: close`; some are cut short, so close the sending side too); inspect again; call
+//! [`judge`] with the difference; remove what is in it, and the victim. Networks must go before the next variant, because the engine's address
+//! pools are few.
 
 mod compare;
 mod tricks;
@@ -39,7 +39,7 @@ pub struct Variant {
     pub label: String,
     /// What it asks for.
     pub kind: Kind,
-    /// Text in the name or the labels of whatever the request makes, and in nothing else that exists.
+    /// Text in the names and labels that the request asks for, and in nothing else.
     pub marker: String,
     /// A plain request to send before, so that there is something to rename.
     pub setup: Option<Vec<u8>>,
