@@ -35,7 +35,8 @@ pub struct Request {
     /// The path behind the version, percent-decoded and split at its slashes. Never empty; no part is empty, `.` or `..`, or has a slash.
     pub path: Vec<String>,
     /// The query, percent-decoded, in the client's order. Each key once, except those that the engine takes as a list on this route (`t`,
-    /// `extrahosts` and `securityopt` of a build, `changes` of a commit or import, `names` and `platform` of a save): those once per value.
+    /// `extrahosts` and `securityopt` of a build, `changes` of a commit or import, `names` of a save, `platform` of a save or load, `platforms`
+    /// of an image removal): those once per value.
     pub query: Vec<(String, String)>,
     /// Headers as the engine shows them, by name: canonical names, of a repeated one the last, without credentials.
     pub headers: Vec<(String, String)>,
