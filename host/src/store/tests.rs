@@ -7,6 +7,7 @@
 
 mod behaviour;
 mod durability;
+mod quota;
 mod serializability;
 
 use std::sync::Arc;

@@ -309,3 +309,15 @@ fn a_dropped_future_takes_nothing_from_the_commit() {
     }
     assert_eq!(fixture.reopen().contents("p"), pairs(&[("a", "1")]));
 }
+
+#[test]
+fn a_restart_never_gives_two_commits_the_same_number() {
+    let fixture = Fixture::new();
+    let undo = fixture.set("p", "a", "1");
+    let removed = fixture.delete("p", "a");
+    assert_eq!((undo.len(), removed.len()), (1, 1));
+    let fixture = fixture.reopen();
+    fixture.set("p", "a", "2");
+    wait(fixture.store.restore("p", undo)).unwrap();
+    assert_eq!(fixture.contents("p"), pairs(&[("a", "2")]));
+}
