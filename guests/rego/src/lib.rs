@@ -1,6 +1,7 @@
 //! Docker authorization by a Rego policy, with the document that opa-docker-authz gives to policies.
 
 mod binds;
+mod collections;
 mod input;
 mod policy;
 

@@ -9,6 +9,8 @@ use std::{
 use dockside_driver::{Error, Result, log};
 use regorus::{Engine, PolicyLengthConfig, Value};
 
+use crate::collections;
+
 /// The name that positions in a policy are given with.
 const FILE: &str = "policy";
 /// The rule that decides, as opa-docker-authz has it.
@@ -67,6 +69,7 @@ pub(crate) struct Policy {
     reasons: Option<String>,
     /// The rule that decides about responses, if there is one.
     response: Option<String>,
+    builtin_errors: BuiltinErrors,
 }
 
 impl Policy {
@@ -109,6 +112,7 @@ impl Policy {
             rule: rule.to_owned(),
             reasons,
             response,
+            builtin_errors: source.builtin_errors,
             engine,
         })
     }
@@ -157,26 +161,59 @@ impl Policy {
         }
         value.map_err(|error| {
             log::error!("{error:#}");
+            let hint = if self.is_builtin_error(rule) {
+                "; with builtin-errors = \"undefined\" under [config] it has no value, as in OPA"
+            } else {
+                ""
+            };
+            let (line, _, message) = parts(&error);
+            let line = line
+                .map(|line| format!("line {line}: "))
+                .unwrap_or_default();
             Error::other(format!(
-                "the policy cannot be evaluated: {}",
-                summary(&error)
+                "the policy cannot be evaluated: {line}{message}{hint}"
             ))
         })
+    }
+
+    /// Whether a failed evaluation succeeds when built-in functions may fail.
+    fn is_builtin_error(&mut self, rule: &str) -> bool {
+        if self.builtin_errors == BuiltinErrors::Undefined {
+            return false;
+        }
+        self.engine.set_strict_builtin_errors(false);
+        let succeeds = self.engine.eval_rule(rule.to_owned()).is_ok();
+        self.engine.set_strict_builtin_errors(true);
+        // What it printed was printed before.
+        drop(self.engine.take_prints());
+        succeeds
     }
 }
 
 fn parse(text: &str, before_1_0: bool) -> Result<(Engine, String), String> {
-    let mut engine = Engine::new();
-    engine.set_rego_v0(before_1_0);
-    // The operator's own file: the limits only have to keep memory in bounds, not to guard against strangers.
-    engine.set_policy_length_config(PolicyLengthConfig {
-        max_col: NonZeroU32::MAX,
-        max_file_bytes: NonZeroUsize::MAX,
-        max_lines: NonZeroUsize::MAX,
-    });
-    let package = engine
-        .add_policy(FILE.to_owned(), text.to_owned())
-        .map_err(|error| summary(&error))?;
+    let new_engine = || {
+        let mut engine = Engine::new();
+        engine.set_rego_v0(before_1_0);
+        // The operator's own file: the host's limit on memory is the one that matters.
+        engine.set_policy_length_config(PolicyLengthConfig {
+            max_col: NonZeroU32::MAX,
+            max_file_bytes: NonZeroUsize::MAX,
+            max_lines: NonZeroUsize::MAX,
+        });
+        engine
+    };
+    let add = |engine: &mut Engine, text: &str| {
+        engine
+            .add_policy(FILE.to_owned(), text.to_owned())
+            .map_err(|error| summary(&error))
+    };
+    let mut engine = new_engine();
+    let mut package = add(&mut engine, text)?;
+    if let Some(wrapped) = collections::wrapped(&mut engine, text) {
+        engine = new_engine();
+        package = add(&mut engine, &wrapped)?;
+        collections::define(&mut engine).map_err(|error| error.to_string())?;
+    }
     Ok((engine, package))
 }
 
@@ -213,22 +250,30 @@ fn texts(value: &Value) -> Vec<String> {
     }
 }
 
-/// An error of the engine in one line: it draws a frame with the line of the policy around its text.
+/// An error of the engine in one line.
 fn summary(error: &impl fmt::Display) -> String {
+    match parts(error) {
+        (Some(line), Some(column), message) => {
+            format!("line {line}, column {column}: {message}")
+        }
+        (_, _, message) => message,
+    }
+}
+
+/// Line, column and text of an error of the engine, which draws a frame with the line of the policy around them.
+fn parts(error: &impl fmt::Display) -> (Option<u32>, Option<u32>, String) {
     let text = format!("{error:#}");
     let message = text
         .split_once("error: ")
         .map_or(text.as_str(), |(_, message)| message);
     let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
-    let mut position = text
+    let position = text
         .split_once(&format!("--> {FILE}:"))
         .and_then(|(_, rest)| rest.lines().next())
-        .unwrap_or_default()
-        .split(':');
-    match (position.next(), position.next()) {
-        (Some(line), Some(column)) => format!("line {line}, column {column}: {message}"),
-        _ => message,
-    }
+        .unwrap_or_default();
+    let mut numbers = position.split(':').map(|number| number.parse().ok());
+    let line = numbers.next().flatten();
+    (line, numbers.next().flatten(), message)
 }
 
 #[cfg(test)]

@@ -103,7 +103,7 @@ fn failures_are_errors_that_say_where() {
         ),
         (
             "package docker.authz\nallow if foo(input.x)",
-            "the policy cannot be evaluated: line 2, column 13: could not find function foo",
+            "the policy cannot be evaluated: line 2: could not find function foo",
         ),
         (
             "package docker.authz\nallow if http.send({\"url\": input.Method})",
@@ -112,7 +112,7 @@ fn failures_are_errors_that_say_where() {
         // A built-in function that fails decides nothing.
         (
             "package docker.authz\nallow if not bad\nbad if to_number(input.Method) == 1",
-            "could not parse string as number",
+            "could not parse string as number; with builtin-errors = \"undefined\" under [config]",
         ),
         (
             "package docker.authz\nallow := x if x := true\nallow := y if y := input.Method == \"POST\"",
@@ -138,6 +138,47 @@ fn a_failing_built_in_function_can_be_undefined_as_in_opa() {
         assert_eq!(verdict == Ok(Verdict::Allow), allowed, "{verdict:?}");
     }
     "maybe".parse::<BuiltinErrors>().unwrap_err();
+}
+
+#[test]
+fn what_is_no_collection_has_no_members() {
+    for (body, allowed) in [
+        (
+            "allow if not bad\nbad if some cap in input.Body.CapAdd",
+            true,
+        ),
+        (
+            "allow if count({cap | some cap in input.Body.CapAdd}) == 0",
+            true,
+        ),
+        ("allow if some cap in input.Body.CapAdd", false),
+        (
+            "allow if not bad\nbad if { some i, cap in input.Body.CapAdd; i >= 0 }",
+            true,
+        ),
+        ("allow if some cap in input.Body.Caps", true),
+        (
+            "allow if { some key, _ in input.Body; key == \"Caps\" }",
+            true,
+        ),
+        (
+            "allow if { some list in input.Body; some cap in list; cap == \"x\" }",
+            true,
+        ),
+        ("allow if some cap in input.Body.List[_].Caps", true),
+        ("allow if some \"y\" in input.Body.Caps", false),
+        ("allow if some \"x\" in input.Body.Caps", true),
+    ] {
+        let mut policy = parse(&format!("package docker.authz\n{body}")).unwrap();
+        let input = json!({"Body": {"CapAdd": null, "Caps": ["x"], "List": [{"Caps": null}, {}, {"Caps": ["y"]}], "Name": "x"}});
+        for _ in 0..2 {
+            let verdict = policy.judge_request(input.clone()).unwrap();
+            assert_eq!(verdict == Verdict::Allow, allowed, "{body}");
+        }
+    }
+    let mut old = parse("package docker.authz\nimport future.keywords.in\nallow { not bad }\nbad { some cap in input.Body.CapAdd }").unwrap();
+    let verdict = old.judge_request(json!({"Body": {"CapAdd": null}}));
+    assert_eq!(verdict, Ok(Verdict::Allow));
 }
 
 #[test]
