@@ -26,6 +26,9 @@ use crate::store::StoreError;
 /// Characters that stay as they are in the name of a plugin's directory.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'.').remove(b'_').remove(b'-');
 
+/// Files that are read, hashed and linked at once.
+const LOADING: usize = 4;
+
 /// What runs, and what should.
 pub struct Catalog {
     daemon: Daemon,
@@ -38,6 +41,7 @@ pub struct Catalog {
     /// Why a newer version or newer settings of a plugin are not used.
     notes: Mutex<BTreeMap<String, String>>,
     reconciling: tokio::sync::Mutex<()>,
+    loading: tokio::sync::Semaphore,
 }
 
 impl std::fmt::Debug for Catalog {
@@ -82,6 +86,7 @@ impl Catalog {
             problems: Mutex::default(),
             notes: Mutex::default(),
             reconciling: tokio::sync::Mutex::new(()),
+            loading: tokio::sync::Semaphore::new(LOADING),
         })
     }
 

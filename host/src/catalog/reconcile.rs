@@ -349,6 +349,8 @@ impl Catalog {
         {
             return loaded.clone();
         }
+        // A few at a time: the bytes of a thousand drivers at once would cost more memory than all of them compiled.
+        let _turn = self.loading.acquire().await.map_err(|error| error.to_string())?;
         let file = candidate.clone();
         let limit = self.daemon.limits.max_driver_size;
         let read = tokio::task::spawn_blocking(move || files::read(&file, limit))

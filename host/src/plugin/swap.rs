@@ -110,7 +110,7 @@ impl Plugin {
         };
         self.log.host(Level::INFO, &version.label, &text);
         let trial = previous.map(|previous| Trial {
-            previous,
+            previous: Mutex::new(Some(previous)),
             left: AtomicI64::new(TRIAL_CALLS),
             undo: Mutex::new(undo),
         });
@@ -222,6 +222,7 @@ impl Plugin {
         if trial.left.load(Ordering::Relaxed) <= 0 {
             return None;
         }
+        let previous = trial.previous.lock().clone()?;
         let version = &failed.version;
         let reason = format!(
             "version {} failed in its first calls: {fault}",
@@ -241,7 +242,7 @@ impl Plugin {
             );
         }
         let serving = Arc::new(Serving {
-            version: Arc::clone(&trial.previous),
+            version: Arc::clone(&previous),
             trial: None,
         });
         self.standing
@@ -251,7 +252,7 @@ impl Plugin {
         self.log.host(
             Level::ERROR,
             &version.label,
-            &format!("{reason}; version {} serves again", trial.previous.label),
+            &format!("{reason}; version {} serves again", previous.label),
         );
         Some(serving)
     }
