@@ -25,7 +25,7 @@ hostile: guests that misbehave in every way, beside a good one
   --quiet N      seconds to measure the neighbour alone (10)
   --only NAME    this behaviour alone";
 
-/// What `create` does when a volume has this name: see `guests/fixtures/src/hostile`.
+/// What `create` does when a volume has this name: see `guests/fixtures/README.md`.
 const IN_CREATE: &[&str] = &[
     "spin",
     "recurse",
@@ -42,9 +42,10 @@ const IN_CREATE: &[&str] = &[
     "random-flood",
     "random-loop",
     "handle-flood",
-    "bucket-flood",
+    "grow-host",
     "sleep-flood",
     "trap",
+    "unreachable",
     "panic",
     "panic-with-ansi",
     "panic-huge",
@@ -81,7 +82,22 @@ const IN_CREATE: &[&str] = &[
     "write-then-trap",
     "write-then-error",
     "write-then-spin",
-    "escape",
+];
+
+/// What `get` does and answers when a volume has this name.
+const IN_GET: &[&str] = &[
+    "spin",
+    "trap",
+    "not-found",
+    "huge-answer",
+    "many-fields",
+    "deep-json",
+    "far-future",
+    "answer-with-ansi",
+    "wrong-name",
+    "empty-name",
+    "forged-handle",
+    "stale-handle",
 ];
 
 /// What `mount` answers when a volume has this name.
@@ -134,6 +150,7 @@ fn main() -> Result<ExitCode> {
     let behaviours: Vec<(&str, &str)> = IN_CREATE
         .iter()
         .map(|name| ("create", *name))
+        .chain(IN_GET.iter().map(|name| ("get", *name)))
         .chain(IN_MOUNT.iter().map(|name| ("mount", *name)))
         .filter(|(_, name)| only.is_empty() || *name == only)
         .collect();
@@ -201,19 +218,20 @@ fn main() -> Result<ExitCode> {
 /// One misbehaving call: how long it took and whether it was answered.
 fn attack(site: &Site, method: &str, behaviour: &str, round: u64) -> Result<(Duration, bool)> {
     let mut caller = site.caller("hostile");
-    if method == "mount" {
-        let name = format!("mount:{behaviour}/{round}");
-        let made = caller.call_once("VolumeDriver.Create", &json!({ "Name": name }))?;
+    let name = format!("{method}:{behaviour}/{round}");
+    let body = json!({ "Name": name, "ID": "x", "Opts": null });
+    let call = match method {
+        "create" => "VolumeDriver.Create",
+        "get" => "VolumeDriver.Get",
+        _ => "VolumeDriver.Mount",
+    };
+    if method != "create" {
+        let made = caller.call_once("VolumeDriver.Create", &body)?;
         ensure!(made.is_success(), "{name}: {made:?}");
-        let started = Instant::now();
-        let answer = caller.call_once("VolumeDriver.Mount", &json!({ "Name": name, "ID": "x" }));
-        return Ok((started.elapsed(), answer.is_ok()));
     }
     let started = Instant::now();
-    let answer = caller.call_once(
-        "VolumeDriver.Create",
-        &json!({ "Name": format!("create:{behaviour}/{round}"), "Opts": null }),
-    );
+    // A volume that exists is in the daemon's catalogue, so that even a `Get` has an answer.
+    let answer = caller.call_once(call, &body);
     Ok((started.elapsed(), answer.is_ok()))
 }
 

@@ -1,0 +1,159 @@
+//! The command line, by what it prints and by its exit status.
+
+use anyhow::Result;
+use dockside_tests::daemon::Site;
+use dockside_tests::files;
+use serde_json::{Value, json};
+
+use crate::{ok, with_fixtures};
+
+/// Exit status, standard output and standard error of one command.
+fn run(site: &Site, verb: &str, arguments: &[&str]) -> Result<(Option<i32>, String, String)> {
+    let output = site.command(verb)?.args(arguments).output()?;
+    Ok((
+        output.status.code(),
+        String::from_utf8(output.stdout)?,
+        String::from_utf8(output.stderr)?,
+    ))
+}
+
+#[test]
+fn every_verb_has_a_table_and_json() -> Result<()> {
+    let (site, _daemon) = with_fixtures(&["counter-1", "echo"])?;
+    ok(
+        &mut site.caller("echo"),
+        "VolumeDriver.Create",
+        json!({ "Name": "vol" }),
+    )?;
+    for (verb, arguments, expected) in [
+        ("ls", &[][..], "counter-1"),
+        ("inspect", &["counter-1"], "VolumeDriver"),
+        ("call", &["counter-1", "VolumeDriver.List", "{}"], "Volumes"),
+        ("logs", &["echo"], "create vol"),
+    ] {
+        let (status, out, err) = run(&site, verb, arguments)?;
+        assert_eq!(status, Some(0), "{verb}: {out}{err}");
+        assert!(out.contains(expected), "{verb}: {out}");
+        let mut with_json = arguments.to_vec();
+        with_json.push("--json");
+        let (status, out, err) = run(&site, verb, &with_json)?;
+        assert_eq!(status, Some(0), "{verb} --json: {out}{err}");
+        let parsed: Result<Vec<Value>, _> = serde_json::Deserializer::from_str(&out)
+            .into_iter()
+            .collect();
+        assert!(
+            parsed.is_ok_and(|values| !values.is_empty()),
+            "{verb} --json: {out}"
+        );
+        assert!(out.contains(expected), "{verb} --json: {out}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_file_can_be_inspected_without_a_daemon() -> Result<()> {
+    let site = Site::new()?;
+    for (driver, kind) in [
+        ("local", "VolumeDriver"),
+        ("pool", "IpamDriver"),
+        ("null", "NetworkDriver"),
+        ("rego", "authz"),
+    ] {
+        let file = files::driver(driver)?;
+        let (status, out, err) = run(&site, "inspect", &[file.to_str().unwrap()])?;
+        assert_eq!(status, Some(0), "{driver}: {err}");
+        assert!(out.contains(kind), "{driver}: {out}");
+    }
+    Ok(())
+}
+
+#[test]
+fn failures_have_their_exit_status_and_a_reason() -> Result<()> {
+    let (site, mut daemon) = with_fixtures(&["counter-1"])?;
+    let (status, _, err) = run(&site, "inspect", &["missing"])?;
+    assert_eq!(status, Some(1));
+    assert!(err.contains("missing"), "{err}");
+    let (status, out, err) = run(
+        &site,
+        "call",
+        &[
+            "counter-1",
+            "VolumeDriver.Mount",
+            "{\"Name\": \"missing\", \"ID\": \"x\"}",
+        ],
+    )?;
+    assert_eq!(status, Some(1));
+    assert!(format!("{out}{err}").contains("missing"), "{out}{err}");
+    let (status, ..) = run(&site, "call", &["counter-1"])?;
+    assert_eq!(status, Some(2));
+    let (status, ..) = run(&site, "ls", &["--no-such-flag"])?;
+    assert_eq!(status, Some(2));
+    daemon.terminate()?;
+    let (status, _, err) = run(&site, "ls", &[])?;
+    assert_eq!(status, Some(1));
+    assert!(err.contains(site.control.to_str().unwrap()), "{err}");
+    Ok(())
+}
+
+#[test]
+fn check_config_finds_what_is_wrong_without_a_daemon() -> Result<()> {
+    let site = Site::new()?;
+    site.configure("counter", "[grants]\ndirectories = {}\n")?;
+    site.drop_in(&files::fixture("counter-1")?, "counter")?;
+    let drivers = site.drivers.to_str().unwrap();
+    let (status, out, err) = run(&site, "check-config", &["--drivers", drivers])?;
+    assert_eq!(status, Some(0), "{out}{err}");
+    site.configure("counter", "[grants]\ndirectory = {}\n")?;
+    let (status, out, err) = run(&site, "check-config", &["--drivers", drivers])?;
+    assert!(
+        status == Some(1) || status == Some(3),
+        "{status:?} {out}{err}"
+    );
+    assert!(format!("{out}{err}").contains("directory"), "{out}{err}");
+    Ok(())
+}
+
+#[test]
+fn what_a_guest_prints_is_attributed_and_cannot_pose_as_the_daemon() -> Result<()> {
+    let (site, daemon) = with_fixtures(&["echo", "hostile"])?;
+    ok(
+        &mut site.caller("echo"),
+        "VolumeDriver.Create",
+        json!({ "Name": "vol" }),
+    )?;
+    let (_, out, _) = run(&site, "logs", &["echo", "--json"])?;
+    for text in ["create vol", "create vol on stdout", "create vol on stderr"] {
+        let line = out.lines().find(|line| line.contains(text));
+        assert!(
+            line.is_some_and(|line| line.contains("VolumeDriver.Create")),
+            "{text}: {out}"
+        );
+    }
+    for behaviour in [
+        "panic-with-ansi",
+        "log-with-ansi",
+        "error-with-ansi",
+        "trap",
+    ] {
+        let _ = site.caller("hostile").call(
+            "VolumeDriver.Create",
+            &json!({ "Name": format!("create:{behaviour}") }),
+        )?;
+    }
+    let (_, out, _) = run(&site, "logs", &["hostile"])?;
+    let log = std::fs::read_to_string(&site.log)?;
+    for (what, text) in [("dockside logs", &out), ("the daemon's log", &log)] {
+        assert!(
+            !text.contains('\u{1b}') && !text.contains('\u{202e}') && !text.contains('\0'),
+            "{what}: {text:?}"
+        );
+        assert!(
+            !text.lines().any(|line| line.starts_with("2026-01-01")),
+            "{what}: {text}"
+        );
+    }
+    // The trap's backtrace names the guest's functions.
+    assert!(out.contains("create"), "{out}");
+    drop(daemon);
+    Ok(())
+}
