@@ -76,10 +76,12 @@ impl Policy {
     /// Reads a policy, in today's syntax or else in the one before OPA 1.0.
     pub(crate) fn parse(source: &Source) -> Result<Self> {
         let (mut engine, package) = parse(&source.text, false).or_else(|today| {
+            let cannot = |why: String| Error::invalid(format!("the policy cannot be read: {why}"));
+            if says_today(&source.text) {
+                return Err(cannot(today));
+            }
             parse(&source.text, true).map_err(|before| {
-                Error::invalid(format!(
-                    "the policy cannot be read: {today}; in the syntax before OPA 1.0: {before}"
-                ))
+                cannot(format!("{today}; in the syntax before OPA 1.0: {before}"))
             })
         })?;
         engine.set_strict_builtin_errors(source.builtin_errors == BuiltinErrors::Deny);
@@ -188,6 +190,12 @@ impl Policy {
         drop(self.engine.take_prints());
         succeeds
     }
+}
+
+/// Whether a policy says itself that it is in today's syntax.
+fn says_today(text: &str) -> bool {
+    text.lines()
+        .any(|line| line.split_ascii_whitespace().eq(["import", "rego.v1"]))
 }
 
 fn parse(text: &str, before_1_0: bool) -> Result<(Engine, String), String> {

@@ -126,6 +126,15 @@ fn failures_are_errors_that_say_where() {
 }
 
 #[test]
+fn a_policy_that_names_its_syntax_is_read_in_no_other() {
+    let problem = problem("package docker.authz\nimport rego.v1\nallow { true }");
+    assert_eq!(
+        problem,
+        "the policy cannot be read: line 3, column 7: `if` keyword is required before rule body"
+    );
+}
+
+#[test]
 fn a_failing_built_in_function_can_be_undefined_as_in_opa() {
     let text = "package docker.authz\nallow { not deny }\ndeny { count(input.Body.CapAdd) > 0 }";
     let input = json!({"Body": {"CapAdd": null}});
