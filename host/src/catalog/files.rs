@@ -373,20 +373,26 @@ fn check_whole(bytes: &[u8]) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The version that a component says it has: its custom section `version`, as `wasm-tools metadata add --version` writes it.
+/// The version that a component says it has: its custom section `version`, as `wasm-tools metadata add --version` writes it, or that of
+/// the module inside it, where the driver kit has to leave it.
 pub fn component_version(bytes: &[u8]) -> Option<Version> {
     let mut depth = 0_usize;
+    let mut inner = None;
     for payload in Parser::new(0).parse_all(bytes) {
         match payload.ok()? {
             Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
             Payload::End(_) => depth = depth.saturating_sub(1),
-            Payload::CustomSection(section) if depth == 0 && section.name() == "version" => {
-                return Version::parse(std::str::from_utf8(section.data()).ok()?.trim()).ok();
+            Payload::CustomSection(section) if section.name() == "version" => {
+                let version = Version::parse(std::str::from_utf8(section.data()).ok()?.trim()).ok();
+                if depth == 0 {
+                    return version;
+                }
+                inner = inner.or(version);
             }
             _ => {}
         }
     }
-    None
+    inner
 }
 
 #[cfg(test)]

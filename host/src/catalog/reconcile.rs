@@ -171,6 +171,17 @@ impl Catalog {
                 plugin.stand_down(standing);
             }
         }
+        if let Some(version) = plugin.version() {
+            let kinds = version.driver.description().kinds();
+            problems.extend(
+                kinds
+                    .filter_map(|kind| wanted.name.reserved_for(kind))
+                    .map(|reason| Problem {
+                        file: format!("{}.toml", wanted.stem),
+                        reason: reason.to_owned(),
+                    }),
+            );
+        }
         let note = problems
             .first()
             .map(|problem| format!("{}: {}", problem.file, problem.reason));
@@ -327,9 +338,12 @@ impl Catalog {
             log_bytes: usize::try_from(settings.limits.log_bytes).unwrap_or(usize::MAX),
             plugin: name,
         };
-        let label = match &loaded.semver {
-            Some(version) => version.to_string(),
-            None => loaded.driver.digest().chars().take(12).collect(),
+        let digest: String = loaded.driver.digest().chars().take(12).collect();
+        let label = match (&candidate.semver, &loaded.semver) {
+            (Some(version), _) => version.to_string(),
+            // Two files of one name and one version are still two versions.
+            (None, Some(version)) => format!("{version}+{digest}"),
+            (None, None) => digest,
         };
         Ok(Version {
             label: label.into(),

@@ -94,12 +94,12 @@ pub(super) fn run(places: &Places, json: bool) -> anyhow::Result<u8> {
     if json {
         print_json(&report)?;
     } else {
-        println!("Drivers   {}", report.drivers);
-        println!("Plugins   {}", report.plugins);
-        println!("Data      {}", report.data);
-        println!("Control   {}", report.control);
+        say!("Drivers   {}", report.drivers);
+        say!("Plugins   {}", report.plugins);
+        say!("Data      {}", report.data);
+        say!("Control   {}", report.control);
         for file in &report.files {
-            println!(
+            say!(
                 "{} serves {} with driver {}",
                 file.file,
                 file.names.join(", "),
@@ -107,10 +107,10 @@ pub(super) fn run(places: &Places, json: bool) -> anyhow::Result<u8> {
             );
         }
         for problem in &report.problems {
-            println!("\n{}: {}", problem.file, problem.reason);
+            say!("\n{}: {}", problem.file, problem.reason);
         }
         if healthy {
-            println!("No problems.");
+            say!("No problems.");
         }
     }
     Ok(if healthy { OK } else { ATTENTION })

@@ -18,7 +18,7 @@ pub(super) async fn run(daemon: &Daemon, name: &str, json: bool) -> anyhow::Resu
     if json {
         print_json(&serde_json::json!({ "forgotten": name, "text": text }))?;
     } else {
-        println!("{text}");
+        say!("{text}");
     }
     Ok(OK)
 }

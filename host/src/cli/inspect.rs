@@ -41,7 +41,7 @@ pub(super) async fn run(places: &Places, subject: &str, json: bool) -> anyhow::R
 }
 
 fn row(name: &str, value: impl std::fmt::Display) {
-    println!("{name:<14}{value}");
+    say!("{name:<14}{value}");
 }
 
 fn show(detail: &PluginDetail) {
@@ -141,9 +141,9 @@ fn show(detail: &PluginDetail) {
 fn section(title: &str, lines: impl Iterator<Item = String>) {
     for (index, line) in lines.enumerate() {
         if index == 0 {
-            println!("\n{title}:");
+            say!("\n{title}:");
         }
-        println!("  {line}");
+        say!("  {line}");
     }
 }
 

@@ -33,7 +33,7 @@ pub(super) async fn run(
         ask(&daemon.control, Method::GET, "/v1/log", &query, Vec::new()).await?;
     for value in answer {
         if json {
-            println!("{value}");
+            say!("{value}");
             continue;
         }
         let Ok(line) = serde_json::from_value::<Line>(value.clone()) else {
@@ -47,7 +47,7 @@ pub(super) async fn run(
         if line.call > 0 {
             place = format!("{place} call {} {}", line.call, line.method);
         }
-        println!("{} {:5} [{place}] {}", line.time, line.level, line.text);
+        say!("{} {:5} [{place}] {}", line.time, line.level, line.text);
     }
     Ok(OK)
 }

@@ -23,7 +23,7 @@ pub(super) async fn run(daemon: &Daemon, json: bool) -> anyhow::Result<u8> {
 
 fn show(status: &Status) {
     if status.plugins.is_empty() {
-        println!(
+        say!(
             "No plugins. Drop a driver (NAME.wasm) into {}.",
             status.drivers
         );
@@ -52,10 +52,10 @@ fn show(status: &Status) {
     }
     for plugin in &status.plugins {
         if let Some(note) = &plugin.note {
-            println!("\n{}: {note}", plugin.name);
+            say!("\n{}: {note}", plugin.name);
         }
     }
     for problem in &status.problems {
-        println!("\n{} is not used: {}", problem.file, problem.reason);
+        say!("\n{} is not used: {}", problem.file, problem.reason);
     }
 }

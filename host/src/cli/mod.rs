@@ -1,5 +1,15 @@
 //! The command line: one file for each verb.
 
+/// Prints a line, and ends quietly when nobody reads any more (`dockside logs x | head`).
+macro_rules! say {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        if writeln!(std::io::stdout().lock(), $($text)*).is_err() {
+            std::process::exit(i32::from(crate::cli::OK));
+        }
+    }};
+}
+
 mod call;
 mod check_config;
 mod forget;
@@ -211,6 +221,6 @@ fn asking(verb: Verb) -> anyhow::Result<u8> {
 
 /// Prints a value as JSON.
 fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
-    println!("{}", serde_json::to_string_pretty(value)?);
+    say!("{}", serde_json::to_string_pretty(value)?);
     Ok(())
 }

@@ -21,5 +21,5 @@ fn line<const N: usize>(cells: &[String; N], widths: &[usize; N]) {
         text.push_str(cell);
         text.extend(std::iter::repeat_n(' ', padding));
     }
-    println!("{}", text.trim_end());
+    say!("{}", text.trim_end());
 }
