@@ -15,10 +15,8 @@ pub(super) fn record(transaction: &mut Transaction, call: &Call, answer: &Answer
         return;
     };
     match (call, answer) {
-        (volume::Call::Create { name, .. }, _) => {
-            if transaction.volume(name).is_none() {
-                transaction.put_volume(new(name));
-            }
+        (volume::Call::Create { name, .. }, _) if transaction.volume(name).is_none() => {
+            transaction.put_volume(new(name));
         }
         (volume::Call::Remove { name }, _) => {
             transaction.remove_volume(name);

@@ -387,7 +387,7 @@ impl Catalog {
         };
         self.read.lock().insert(
             candidate.path.clone(),
-            (candidate.id.clone(), loaded.clone()),
+            (candidate.id, loaded.clone()),
         );
         loaded
     }
