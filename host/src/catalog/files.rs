@@ -304,6 +304,11 @@ pub(super) fn check_head(head: &[u8]) -> Result<(), Refusal> {
 
 fn what_else(head: &[u8]) -> &'static str {
     const OTHERS: &[(&[u8], &str)] = &[
+        // Before the text: it begins with a parenthesis too.
+        (
+            b"\x28\xb5\x2f\xfd",
+            "is compressed with zstd: unpack it first",
+        ),
         (
             b"\x7fELF",
             "is precompiled or native code (ELF), which is never loaded: drop the .wasm component that it was made from",
@@ -313,10 +318,6 @@ fn what_else(head: &[u8]) -> &'static str {
             "is WebAssembly text: make a component of it with `wasm-tools parse`",
         ),
         (b"\x1f\x8b", "is compressed with gzip: unpack it first"),
-        (
-            b"\x28\xb5\x2f\xfd",
-            "is compressed with zstd: unpack it first",
-        ),
         (b"\xfd7zXZ", "is compressed with xz: unpack it first"),
         (b"PK\x03\x04", "is a zip archive: unpack it first"),
         (b"BC\xc0\xde", "is LLVM bitcode, not a component"),
@@ -383,7 +384,9 @@ pub fn component_version(bytes: &[u8]) -> Option<Version> {
             Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
             Payload::End(_) => depth = depth.saturating_sub(1),
             Payload::CustomSection(section) if section.name() == "version" => {
-                let version = Version::parse(std::str::from_utf8(section.data()).ok()?.trim()).ok();
+                let version = std::str::from_utf8(section.data())
+                    .ok()
+                    .and_then(|text| Version::parse(text.trim()).ok());
                 if depth == 0 {
                     return version;
                 }
@@ -397,4 +400,4 @@ pub fn component_version(bytes: &[u8]) -> Option<Version> {
 
 #[cfg(test)]
 #[path = "files_tests.rs"]
-mod tests;
+pub(super) mod tests;

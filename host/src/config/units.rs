@@ -151,12 +151,20 @@ pub(super) fn between(span: Duration, min: Duration, max: Duration) -> Result<Du
 pub(super) fn count<'de, D: Deserializer<'de>, const MIN: u32, const MAX: u32>(
     deserializer: D,
 ) -> Result<u32, D::Error> {
-    use serde::Deserialize;
-    let number = i64::deserialize(deserializer)?;
-    u32::try_from(number)
-        .ok()
-        .filter(|number| (MIN..=MAX).contains(number))
-        .ok_or_else(|| D::Error::custom(format!("{number} must be from {MIN} to {MAX}")))
+    struct Count(u32, u32);
+    impl Visitor<'_> for Count {
+        type Value = u32;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "a whole number from {} to {}", self.0, self.1)
+        }
+        fn visit_i64<E: Error>(self, number: i64) -> Result<u32, E> {
+            u32::try_from(number)
+                .ok()
+                .filter(|number| (self.0..=self.1).contains(number))
+                .ok_or_else(|| E::custom(format!("{number} must be from {} to {}", self.0, self.1)))
+        }
+    }
+    deserializer.deserialize_any(Count(MIN, MAX))
 }
 
 /// [`count`] for a key that has no default.
