@@ -3,6 +3,7 @@
 //!
 //! Nothing here links the `dockside` crate: a test sees what an operator or an engine sees.
 
+pub mod authz_variants;
 pub mod bar;
 pub mod client;
 pub mod daemon;

@@ -10,6 +10,7 @@
 )]
 
 mod authz;
+mod differential;
 mod networks;
 mod volumes;
 
@@ -138,4 +139,5 @@ on_both_engines! {
     networks::networks_and_addresses_survive_restarts,
     authz::a_read_only_policy_lets_ps_pass_and_denies_run,
     authz::without_the_daemon_the_engine_denies,
+    differential::what_the_engine_does_is_what_was_judged,
 }
