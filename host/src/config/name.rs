@@ -82,9 +82,8 @@ impl PluginName {
             ) => {
                 "Docker has a network driver of its own under this name and never asks the plugin: give it another name with names = [\"NAME\"]"
             }
-            // `docker network create -d container:x` is refused by the engine before it looks for a driver.
             (Kind::Network, name) if name == "container" || name.starts_with("container:") => {
-                "Docker reserves `container` for joining a container's network: give the plugin another name with names = [\"NAME\"]"
+                "Docker takes this name for the network of a container and never asks the plugin: give it another name with names = [\"NAME\"]"
             }
             (Kind::Ipam, "default" | "null" | "windowsipam") => {
                 "Docker has an IPAM driver of its own under this name and never asks the plugin: give it another name with names = [\"NAME\"]"

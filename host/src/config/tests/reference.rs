@@ -1,0 +1,133 @@
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use super::{daemon, plugin};
+use crate::config::{Daemon, Limits, Plugin, State};
+
+#[test]
+fn an_empty_file_means_the_defaults() {
+    assert_eq!(daemon("").unwrap(), Daemon::default());
+    assert_eq!(plugin("").unwrap(), Plugin::default());
+    assert_eq!(
+        plugin("[grants]\n[limits]\n[instances]\n[config]").unwrap(),
+        Plugin::default()
+    );
+    let daemon = Daemon::default();
+    assert_eq!(daemon.drivers, Path::new("/var/lib/dockside/drivers"));
+    assert_eq!(daemon.plugins, Path::new("/run/docker/plugins"));
+    assert_eq!(daemon.data, Path::new("/var/lib/dockside"));
+    assert_eq!(daemon.control, Path::new("/run/dockside/control.sock"));
+}
+
+/// Every key that a file of this type knows, found by asking for one that it does not.
+fn known_keys<T: serde::de::DeserializeOwned>(table: &str) -> BTreeSet<String> {
+    let probe = "zzzzzzzzzzzzzzzzzzzzzzzzzzzz";
+    let text = format!("{table}\n{probe} = 1");
+    let message = toml::from_str::<T>(&text)
+        .err()
+        .unwrap()
+        .message()
+        .to_owned();
+    assert!(message.contains(probe), "{message}");
+    message
+        .split('`')
+        .skip(3)
+        .step_by(2)
+        .map(ToOwned::to_owned)
+        .collect()
+}
+
+/// The keys of one table of a document, those in comments included (`# key = …`).
+fn written_keys(document: &str, table: &str) -> BTreeSet<String> {
+    let mut current = String::new();
+    let mut keys = BTreeSet::new();
+    for line in document.lines() {
+        if let Some(name) = line
+            .strip_prefix('[')
+            .and_then(|line| line.strip_suffix(']'))
+        {
+            current = name.to_owned();
+            let mut parents = name.rsplitn(2, '.');
+            let child = parents.next().unwrap();
+            if parents.next().unwrap_or_default() == table {
+                keys.insert(child.to_owned());
+            }
+        } else if current == table
+            && let Some((key, _)) = line.strip_prefix("# ").unwrap_or(line).split_once(" = ")
+            && !key.contains([' ', '#', '`'])
+        {
+            keys.insert(key.to_owned());
+        }
+    }
+    keys
+}
+
+#[test]
+fn the_annotated_files_hold_every_key_and_the_defaults() {
+    let daemon_file = include_str!("../../../../examples/dockside.toml");
+    let plugin_file = include_str!("../../../../examples/plugin.toml");
+    assert_eq!(daemon(daemon_file).unwrap(), Daemon::default());
+    for table in ["", "limits", "log"] {
+        let header = if table.is_empty() {
+            String::new()
+        } else {
+            format!("[{table}]")
+        };
+        assert_eq!(
+            written_keys(daemon_file, table),
+            known_keys::<Daemon>(&header),
+            "{table}"
+        );
+    }
+    let example = plugin(plugin_file).unwrap();
+    for table in ["", "grants", "limits", "instances"] {
+        let header = if table.is_empty() {
+            String::new()
+        } else {
+            format!("[{table}]")
+        };
+        assert_eq!(
+            written_keys(plugin_file, table),
+            known_keys::<Plugin>(&header),
+            "{table}"
+        );
+    }
+    for grant in ["directories", "state"] {
+        let line = plugin_file
+            .lines()
+            .find(|line| line.starts_with(&format!("{grant} = ")))
+            .unwrap();
+        for key in known_keys::<Plugin>(&format!("[grants.{grant}]")) {
+            assert!(line.contains(&format!("{key} = ")), "{grant} {key}");
+        }
+    }
+    let defaults = Limits {
+        deadlines: example.limits.deadlines.clone(),
+        ..Limits::default()
+    };
+    assert_eq!(example.limits, defaults);
+    assert_eq!(example.grants.state, State::default());
+    for (uncommented, expected) in [("# deadline = \"30s\"", Some(30)), ("", None)] {
+        let text = plugin_file.replace(
+            "# deadline = ",
+            if uncommented.is_empty() {
+                "# deadline = "
+            } else {
+                "deadline = "
+            },
+        );
+        assert_eq!(
+            plugin(&text)
+                .unwrap()
+                .limits
+                .deadline
+                .map(|span| span.as_secs()),
+            expected
+        );
+    }
+    let text = daemon_file.replace("# socket-group", "socket-group");
+    assert_eq!(
+        daemon(&text).unwrap().socket_group.as_deref(),
+        Some("docker")
+    );
+}
