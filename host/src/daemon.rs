@@ -1,5 +1,6 @@
 //! The daemon's life: lock, recover, load, listen, serve, drain.
 
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,8 +27,13 @@ const GRACE: Duration = Duration::from_secs(115);
 ///
 /// # Errors
 /// When it cannot start.
-pub async fn run(daemon: Daemon) -> anyhow::Result<()> {
+pub async fn run(mut daemon: Daemon) -> anyhow::Result<()> {
     raise_file_limit();
+    // Before anything is made: a signal during a long first compilation must not leave sockets behind.
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut reload = signal(SignalKind::hangup())?;
+    make_absolute(&mut daemon)?;
     let owner = owner(&daemon)?;
     let store = Store::open(&daemon.data)?;
     directories::recover(&store, &daemon.data).await?;
@@ -41,8 +47,14 @@ pub async fn run(daemon: Daemon) -> anyhow::Result<()> {
             time: daemon.limits.compile_time,
         },
     })?;
+    let guests = tokio::runtime::Builder::new_multi_thread()
+        .thread_name("guest")
+        .enable_all()
+        .build()
+        .context("cannot start the guests' threads")?;
     let shared = Shared {
         store: store.clone(),
+        guests: guests.handle().clone(),
         calls: Arc::new(Semaphore::new(calls as usize)),
         counters: Arc::new(Counters::default()),
     };
@@ -55,9 +67,17 @@ pub async fn run(daemon: Daemon) -> anyhow::Result<()> {
     let reason = start_reason(&store).await?;
     let control = endpoint::bind(&daemon.control, owner)?;
     let control_path = daemon.control.clone();
+    let running = Arc::clone(&shared.calls);
     let catalog = Catalog::new(daemon, sandbox, shared, owner);
-    catalog.reconcile(reason).await;
-    catalog.open_tombstones()?;
+    let begin = async {
+        catalog.reconcile(reason).await;
+        catalog.open_tombstones()
+    };
+    let stopped_early = tokio::select! {
+        begun = begin => begun.map(|()| false)?,
+        _ = terminate.recv() => true,
+        _ = interrupt.recv() => true,
+    };
     let (stop, stopped) = watch::channel(false);
     let administration = tokio::spawn(admin::serve(control, Arc::clone(&catalog), stopped.clone()));
     let (now, asked) = mpsc::channel(1);
@@ -69,25 +89,56 @@ pub async fn run(daemon: Daemon) -> anyhow::Result<()> {
         "ready"
     );
     announce("READY=1");
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut reload = signal(SignalKind::hangup())?;
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
-            _ = reload.recv() => { let _ = now.try_send(()); }
+    let told = async {
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = reload.recv() => { let _ = now.try_send(()); }
+            }
         }
+    };
+    if !stopped_early {
+        told.await;
     }
     tracing::info!("stopping: calls in flight are answered first");
     announce("STOPPING=1");
     let _ = stop.send(true);
-    if tokio::time::timeout(GRACE, catalog.stop()).await.is_err() {
+    let drained = async {
+        // A look at the directory that is under way would open sockets again.
+        let _ = watching.await;
+        catalog.stop().await;
+        // Calls whose clients have gone still run, and what they commit must be whole.
+        let _ = running.acquire_many(calls).await;
+    };
+    if tokio::time::timeout(GRACE, drained).await.is_err() {
         tracing::error!("some calls did not end within {} s", GRACE.as_secs());
     }
-    let _ = watching.await;
     let _ = tokio::time::timeout(Duration::from_secs(2), administration).await;
     endpoint::remove(&control_path);
+    guests.shutdown_background();
+    Ok(())
+}
+
+/// Docker gets absolute paths, and the kernel's mount table has no links in it: a data directory behind a link would hide what is mounted
+/// below it.
+fn make_absolute(daemon: &mut Daemon) -> anyhow::Result<()> {
+    for path in [
+        &mut daemon.drivers,
+        &mut daemon.plugins,
+        &mut daemon.control,
+    ] {
+        *path = std::path::absolute(&path)?;
+    }
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&daemon.data)
+        .with_context(|| format!("cannot create the data directory {}", daemon.data.display()))?;
+    daemon.data = daemon
+        .data
+        .canonicalize()
+        .with_context(|| format!("cannot use the data directory {}", daemon.data.display()))?;
     Ok(())
 }
 

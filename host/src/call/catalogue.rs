@@ -6,8 +6,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::protocol::{Answer, Call, Method, volume};
-use crate::store::{PluginState, Store, StoreError, Transaction, VolumeRecord};
+use crate::protocol::{Answer, Call, volume};
+use crate::store::{PluginState, Quota, Store, StoreError, Transaction, VolumeRecord};
 
 /// Enters what a successful call says about volumes, in the call's own transaction.
 pub(super) fn record(transaction: &mut Transaction, call: &Call, answer: &Answer) {
@@ -68,23 +68,31 @@ fn id_of(path: &Path) -> String {
         .unwrap_or_default()
 }
 
-/// Drops a volume that its driver knows to be gone.
-///
-/// # Errors
-/// When that cannot be made durable.
-pub async fn note_gone(
+/// The record of the volume that a call asks for, as it was before the driver was asked.
+pub(super) fn looked_up(state: &PluginState, call: &Call) -> Option<Arc<VolumeRecord>> {
+    match call {
+        Call::Volume(volume::Call::Get { name }) => state.snapshot().volume(name).cloned(),
+        _ => None,
+    }
+}
+
+/// Drops a volume that its driver knows to be gone, unless it was made again since it was `looked_up`.
+pub(super) async fn note_gone(
     store: &Store,
     state: &Arc<PluginState>,
-    method: Option<Method>,
     call: &Call,
+    looked_up: Option<Arc<VolumeRecord>>,
 ) -> Result<(), StoreError> {
-    let Call::Volume(volume::Call::Get { name }) = call else {
+    let (Call::Volume(volume::Call::Get { name }), Some(before)) = (call, looked_up) else {
         return Ok(());
     };
-    if method.is_none() || state.snapshot().volume(name).is_none() {
+    let mut transaction = Transaction::new(Arc::clone(state), Quota::default());
+    let same = transaction
+        .volume(name)
+        .is_some_and(|now| Arc::ptr_eq(&now, &before));
+    if !same {
         return Ok(());
     }
-    let mut transaction = Transaction::new(Arc::clone(state), Default::default());
     transaction.remove_volume(name);
     // A conflict means that somebody else just changed it: theirs is the newer truth.
     store.commit(transaction).await.map(|_| ())

@@ -11,16 +11,17 @@ use tokio::time::timeout_at;
 use wasmtime::Store as WasmStore;
 use wasmtime::component::Resource;
 
-pub use catalogue::{from_catalogue, note_gone};
+pub use catalogue::from_catalogue;
+use catalogue::note_gone;
 pub use fault::{Fault, Trap};
 
 use crate::capability::directories::{DirectoryHandle, Effects, sweep};
 use crate::plugin::Version;
 use crate::plugin::log::CallLog;
-use crate::protocol::{Answer, Call, Method};
-use crate::sandbox::CallContext;
+use crate::protocol::{Answer, Call};
 use crate::sandbox::bindings::types;
 use crate::sandbox::invoke::{Failure, invoke};
+use crate::sandbox::{CallContext, Instance};
 use crate::store::{Outcome as Committed, PluginState, Store, Transaction, UndoKey};
 
 /// How a call ended that did not fail.
@@ -54,8 +55,8 @@ pub struct Run<'a> {
     pub log: &'a Arc<CallLog>,
     /// When it has to be over.
     pub deadline: Instant,
-    /// Whether commits of calls that began earlier have to be refused: this one changes what all state means.
-    pub supersedes: bool,
+    /// A note to be committed with it by a call that changes what all state means. Commits of calls that began earlier are refused then.
+    pub note: Option<(&'a str, &'a str)>,
 }
 
 impl Run<'_> {
@@ -63,42 +64,66 @@ impl Run<'_> {
     ///
     /// # Errors
     /// When the driver does not answer, or what it answered cannot be made durable. Nothing of the call remains then.
-    pub async fn attempt(&self, method: Option<Method>, call: &Call) -> Result<Attempt, Fault> {
-        let version = self.version;
-        let mut transaction = Transaction::new(Arc::clone(self.state), version.environment.quota);
-        if self.supersedes {
+    pub async fn attempt(&self, call: &Call) -> Result<Attempt, Fault> {
+        let mut transaction =
+            Transaction::new(Arc::clone(self.state), self.version.environment.quota);
+        if let Some((key, value)) = self.note {
             transaction.supersede();
+            transaction.set_meta(key, Some(value));
         }
+        let looked_up = catalogue::looked_up(self.state, call);
         let started = Instant::now();
-        let invoked = timeout_at(self.deadline.into(), self.invoke(transaction, call)).await;
-        let (invocation, transaction, effects) = match invoked {
-            Ok(result) => result?,
-            Err(_) => return Err(Fault::Timeout(started.elapsed())),
+        let ran = match timeout_at(self.deadline.into(), self.run(transaction, call)).await {
+            Ok(ran) => ran,
+            Err(_) => Err(Fault::Timeout(started.elapsed())),
         };
-        let answer = match invocation {
+        let ran = ran.map_err(|fault| match fault {
+            Fault::Timeout(_) => Fault::Timeout(started.elapsed()),
+            fault => fault,
+        })?;
+        let mut transaction = ran
+            .transaction
+            .ok_or_else(|| Fault::Internal("the call's transaction is gone".into()))?;
+        let warm = &self.version.warm;
+        let answer = match ran.invocation {
             Ok(answer) => answer,
-            Err(Failure::Driver(error)) => return self.refused(method, call, error).await,
+            Err(Failure::Driver(error)) => {
+                // What it wrote did not happen, so an instance that may remember it must not serve again.
+                if transaction.is_read_only() {
+                    warm.put_back(ran.instance);
+                }
+                if error.code == types::ErrorCode::NotFound {
+                    note_gone(self.store, self.state, call, looked_up).await?;
+                }
+                return Ok(Attempt::Done(Outcome::Refused(error), Vec::new()));
+            }
             Err(Failure::Malformed(reason)) => return Err(Fault::Malformed(reason)),
         };
-        let mut transaction =
-            transaction.ok_or_else(|| Fault::Internal("the call's transaction is gone".into()))?;
         catalogue::record(&mut transaction, call, &answer);
-        match self.store.commit(transaction).await? {
-            Committed::Conflict => Ok(Attempt::Conflict),
-            Committed::Committed { undo } => {
-                if effects.keep() {
+        // From here on the commit decides, also if this call is dropped while it waits.
+        let effects = ran.effects.hold();
+        match self.store.commit(transaction).await {
+            Ok(Committed::Conflict) => {
+                effects.undo(|_| true);
+                Ok(Attempt::Conflict)
+            }
+            Ok(Committed::Committed { undo }) => {
+                warm.put_back(ran.instance);
+                if effects.removes() {
                     tokio::spawn(sweep(self.store.clone(), self.store.directory().to_owned()));
                 }
                 Ok(Attempt::Done(Outcome::Answer(answer), undo))
             }
+            Err(error) => {
+                // The commit may have got through all the same: what is on record stays.
+                let snapshot = self.state.snapshot();
+                effects.undo(|id| snapshot.directories().all(|known| known.id != id));
+                Err(error.into())
+            }
         }
     }
 
-    async fn invoke(
-        &self,
-        transaction: Transaction,
-        call: &Call,
-    ) -> Result<(Result<Answer, Failure>, Option<Transaction>, Effects), Fault> {
+    async fn run(&self, transaction: Transaction, call: &Call) -> Result<Ran, Fault> {
         let version = self.version;
         let mut instance = version
             .warm
@@ -117,26 +142,23 @@ impl Run<'_> {
         let effects = std::mem::take(&mut context.effects);
         let last_words = context.log.finish();
         match invocation {
-            Ok(invocation) => {
-                version.warm.put_back(instance);
-                Ok((invocation, transaction, effects))
-            }
+            Ok(invocation) => Ok(Ran {
+                invocation,
+                transaction,
+                effects,
+                instance,
+            }),
             Err(error) => Err(Fault::from_wasm(&error, Some(&context.limits), last_words)),
         }
     }
+}
 
-    /// The driver said no. If that tells us that a volume is gone, the catalogue hears of it.
-    async fn refused(
-        &self,
-        method: Option<Method>,
-        call: &Call,
-        error: types::Error,
-    ) -> Result<Attempt, Fault> {
-        if error.code == types::ErrorCode::NotFound {
-            note_gone(self.store, self.state, method, call).await?;
-        }
-        Ok(Attempt::Done(Outcome::Refused(error), Vec::new()))
-    }
+/// A call that the driver has answered and that is not committed yet.
+struct Ran {
+    invocation: Result<Answer, Failure>,
+    transaction: Option<Transaction>,
+    effects: Effects,
+    instance: Instance,
 }
 
 /// Turns the handle in an answer into the path that Docker gets. Only a handle that the host made for this very call has one.

@@ -25,6 +25,9 @@ pub struct DirectoryHandle {
     pub path: PathBuf,
 }
 
+/// Directories that are taken back before the call is answered; more are taken back behind it.
+const FEW: usize = 16;
+
 /// What a call has done to the machine so far.
 #[derive(Debug, Default)]
 pub struct Effects {
@@ -33,21 +36,68 @@ pub struct Effects {
 }
 
 impl Effects {
-    /// The call was committed: its effects stay. Says whether it removed directories, whose files can be deleted now.
-    pub fn keep(mut self) -> bool {
-        self.created.clear();
+    /// Hands the decision to the caller, because a commit is under way.
+    pub fn hold(mut self) -> Held {
+        Held {
+            created: std::mem::take(&mut self.created),
+            removed: self.removed,
+        }
+    }
+}
+
+/// What is not held is undone, also when the call is dropped in the middle.
+impl Drop for Effects {
+    fn drop(&mut self) {
+        let created = std::mem::take(&mut self.created);
+        // A thousand directories take longer to remove than the call's answer may be late.
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) if created.len() > FEW => {
+                runtime.spawn_blocking(move || created.iter().for_each(|path| take_back(path)));
+            }
+            _ => created.iter().for_each(|path| take_back(path)),
+        }
+    }
+}
+
+/// The effects of a call whose commit is under way.
+#[derive(Debug)]
+#[must_use]
+pub struct Held {
+    created: Vec<PathBuf>,
+    removed: bool,
+}
+
+impl Held {
+    /// Takes back the directories of which `lost` says, by their IDs, that no record was committed.
+    pub fn undo(self, lost: impl Fn(&str) -> bool) {
+        for path in self.created {
+            let id = path.file_name().map(|name| name.to_string_lossy());
+            if id.is_some_and(|id| lost(&id)) {
+                take_back(&path);
+            }
+        }
+    }
+
+    /// Whether the call removed directories, whose files can be deleted once it is committed.
+    pub fn removes(&self) -> bool {
         self.removed
     }
 }
 
-/// What is not kept is undone, also when the call is dropped in the middle.
-impl Drop for Effects {
+/// Never more than the empty directory that the call made: if something is in it, it is not ours to judge.
+fn take_back(path: &Path) {
+    if let Err(error) = std::fs::remove_dir(path) {
+        tracing::warn!(path = %path.display(), %error, "cannot remove the directory of a call that failed");
+    }
+}
+
+/// A directory that was just made, until the call knows of it: the call may run out of time while the disk is slow.
+struct Made(Option<PathBuf>);
+
+impl Drop for Made {
     fn drop(&mut self) {
-        for path in self.created.drain(..) {
-            // Never more than the empty directory that this call made: if something is in it, it is not ours to judge.
-            if let Err(error) = std::fs::remove_dir(&path) {
-                tracing::warn!(path = %path.display(), %error, "cannot remove the directory of a call that failed");
-            }
+        if let Some(path) = self.0.take() {
+            take_back(&path);
         }
     }
 }
@@ -93,8 +143,12 @@ impl Host for CallContext {
                     error => Error::Other(error.to_string()),
                 })?;
             let made = path.clone();
-            blocking(move || make(&root, &made, attributes)).await?;
-            self.effects.created.push(path.clone());
+            let mut made = blocking(move || {
+                make(&root, &made, attributes)?;
+                Ok(Made(Some(made)))
+            })
+            .await?;
+            self.effects.created.extend(made.0.take());
             Ok(DirectoryHandle { record, path })
         }
         .await;

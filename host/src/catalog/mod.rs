@@ -37,6 +37,8 @@ pub struct Catalog {
     owner: Owner,
     entries: Mutex<BTreeMap<String, Entry>>,
     read: Mutex<reconcile::ReadFiles>,
+    /// What each settings file asked for when it could be read: plugin names and driver.
+    asked: Mutex<BTreeMap<String, (Vec<PluginName>, String)>>,
     problems: Mutex<Vec<Problem>>,
     /// Why a newer version or newer settings of a plugin are not used.
     notes: Mutex<BTreeMap<String, String>>,
@@ -83,6 +85,7 @@ impl Catalog {
             owner,
             entries: Mutex::default(),
             read: Mutex::default(),
+            asked: Mutex::default(),
             problems: Mutex::default(),
             notes: Mutex::default(),
             reconciling: tokio::sync::Mutex::new(()),

@@ -1,6 +1,6 @@
 //! One look at the directory, and what follows from it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -63,30 +63,22 @@ impl Catalog {
             })
             .collect();
         self.forget_files(&seen);
-        let wanted = wanted(&seen, &mut problems);
+        let wanted = self.wanted(&seen, &mut problems);
+        let live: BTreeSet<String> = wanted.keys().cloned().collect();
         let mut tasks = JoinSet::new();
-        for (name, wanted) in wanted {
+        for wanted in wanted.into_values() {
             let catalog = Arc::clone(self);
             let seen = Arc::clone(&seen);
-            tasks.spawn(async move {
-                let problems = catalog.settle(&seen, &wanted, reason).await;
-                (name, problems)
-            });
+            tasks.spawn(async move { catalog.settle(&seen, &wanted, reason).await });
         }
-        let mut live = BTreeMap::new();
         while let Some(done) = tasks.join_next().await {
             match done {
-                Ok((name, found)) => {
-                    problems.extend(found.iter().cloned());
-                    live.insert(name, found);
-                }
+                Ok(found) => problems.extend(found),
                 Err(error) => tracing::error!(%error, "a plugin could not be settled"),
             }
         }
         for plugin in self.plugins() {
-            if !live.contains_key(plugin.name())
-                && !matches!(&*plugin.standing(), Standing::Removed)
-            {
+            if !live.contains(plugin.name()) && !matches!(&*plugin.standing(), Standing::Removed) {
                 plugin.stand_down(Standing::Removed);
             }
         }
@@ -173,14 +165,12 @@ impl Catalog {
         }
         if let Some(version) = plugin.version() {
             let kinds = version.driver.description().kinds();
-            problems.extend(
-                kinds
-                    .filter_map(|kind| wanted.name.reserved_for(kind))
-                    .map(|reason| Problem {
-                        file: format!("{}.toml", wanted.stem),
-                        reason: reason.to_owned(),
-                    }),
-            );
+            problems.extend(kinds.filter_map(|kind| wanted.name.reserved_for(kind)).map(
+                |reason| Problem {
+                    file: format!("{}.toml", wanted.stem),
+                    reason: reason.to_owned(),
+                },
+            ));
         }
         let note = problems
             .first()
@@ -189,6 +179,7 @@ impl Catalog {
             Some(note) => self.notes.lock().insert(name.clone(), note),
             None => self.notes.lock().remove(&name),
         };
+        let opened = self.open_socket(&wanted.name, &plugin);
         if before.is_none() && plugin.version().is_some() {
             let reason = if first {
                 StartReason::Installed
@@ -197,7 +188,7 @@ impl Catalog {
             };
             plugin.start(reason).await;
         }
-        if let Err(error) = self.open_socket(&wanted.name, &plugin) {
+        if let Err(error) = opened {
             problems.push(Problem {
                 file: format!("{}.toml", wanted.stem),
                 reason: error.to_string(),
@@ -230,12 +221,28 @@ impl Catalog {
         };
         let none = Vec::new();
         let candidates = seen.drivers.get(&wanted.driver).unwrap_or(&none);
-        let candidates = candidates
-            .iter()
-            .filter(|candidate| settings.accepts(candidate.semver.as_ref()));
         let mut blocked = None;
         let mut bad = None;
         let mut any = false;
+        if !candidates.is_empty()
+            && !candidates
+                .iter()
+                .any(|candidate| settings.accepts(candidate.semver.as_ref()))
+        {
+            let files: Vec<&str> = candidates
+                .iter()
+                .map(|candidate| candidate.file.as_str())
+                .collect();
+            bad = Some(format!(
+                "none of {} meets the version that {}.toml asks for",
+                files.join(", "),
+                wanted.stem
+            ));
+            any = true;
+        }
+        let candidates = candidates
+            .iter()
+            .filter(|candidate| settings.accepts(candidate.semver.as_ref()));
         let mut identities = Vec::new();
         for candidate in candidates {
             any = true;
@@ -324,7 +331,7 @@ impl Catalog {
             tokio::task::spawn_blocking(move || settings.resolve())
                 .await
                 .map_err(|error| Unusable::Bad(error.to_string()))?
-                .map_err(|error| Unusable::Blocked(error.to_string()))?
+                .map_err(|error| Unusable::Bad(error.to_string()))?
         };
         let environment = PluginEnvironment {
             config: values,
@@ -364,12 +371,23 @@ impl Catalog {
             return loaded.clone();
         }
         // A few at a time: the bytes of a thousand drivers at once would cost more memory than all of them compiled.
-        let _turn = self.loading.acquire().await.map_err(|error| error.to_string())?;
+        let _turn = self
+            .loading
+            .acquire()
+            .await
+            .map_err(|error| error.to_string())?;
         let file = candidate.clone();
         let limit = self.daemon.limits.max_driver_size;
+        // Whoever had the turn before may have loaded it.
+        if let Some((id, loaded)) = self.read.lock().get(&candidate.path)
+            && *id == candidate.id
+        {
+            return loaded.clone();
+        }
         let read = tokio::task::spawn_blocking(move || files::read(&file, limit))
             .await
             .map_err(|error| error.to_string())?;
+        let mut passing = false;
         let loaded = match read {
             Ok((bytes, digest)) => self
                 .sandbox
@@ -382,13 +400,21 @@ impl Catalog {
                         .clone()
                         .or_else(|| files::component_version(&bytes)),
                 })
-                .map_err(|error| error.to_string()),
-            Err(refusal) => Err(refusal.to_string()),
+                .map_err(|error| {
+                    passing = error.may_pass();
+                    error.to_string()
+                }),
+            Err(refusal) => {
+                passing = refusal.is_transient();
+                Err(refusal.to_string())
+            }
         };
-        self.read.lock().insert(
-            candidate.path.clone(),
-            (candidate.id, loaded.clone()),
-        );
+        if passing {
+            return loaded;
+        }
+        self.read
+            .lock()
+            .insert(candidate.path.clone(), (candidate.id, loaded.clone()));
         loaded
     }
 }
@@ -407,59 +433,64 @@ fn problem(candidate: &Candidate, reason: &str) -> Problem {
     }
 }
 
-/// The plugins that the directory asks for. A name that two files ask for goes to the first of them.
-fn wanted(seen: &Scan, problems: &mut Vec<Problem>) -> BTreeMap<String, Wanted> {
-    let mut wanted: BTreeMap<String, Wanted> = BTreeMap::new();
-    let default = Arc::new(config::Plugin::default());
-    let stems = seen.plugins.keys().chain(seen.drivers.keys()).chain(
-        seen.refused
-            .iter()
-            .filter_map(|refused| refused.stem.as_ref()),
-    );
-    let mut stems: Vec<&String> = stems.collect();
-    stems.sort();
-    stems.dedup();
-    for stem in stems {
-        let settings = match seen.plugins.get(stem) {
-            Some(PluginFile {
-                settings: Ok(settings),
-                ..
-            }) => Ok(Arc::clone(settings)),
-            Some(PluginFile {
-                settings: Err(error),
-                ..
-            }) => Err(error.to_string()),
-            None => Ok(Arc::clone(&default)),
-        };
-        let names = match &settings {
-            Ok(settings) => settings.names(stem),
-            Err(_) => stem.parse().map(|name| vec![name]).unwrap_or_default(),
-        };
-        let driver = match &settings {
-            Ok(settings) => settings.driver.clone().unwrap_or_else(|| stem.clone()),
-            Err(_) => stem.clone(),
-        };
-        for name in names {
-            if let Some(other) = wanted.get(&name.to_string()) {
-                problems.push(Problem {
-                    file: format!("{stem}.toml"),
-                    reason: format!(
-                        "the plugin name {name} is taken by {}.toml; choose another in `names`",
-                        other.stem
-                    ),
-                });
-                continue;
+impl Catalog {
+    /// The plugins that the directory asks for. A name that two files ask for goes to the first of them.
+    fn wanted(&self, seen: &Scan, problems: &mut Vec<Problem>) -> BTreeMap<String, Wanted> {
+        let mut asked = self.asked.lock();
+        let mut wanted: BTreeMap<String, Wanted> = BTreeMap::new();
+        let default = Arc::new(config::Plugin::default());
+        let stems = seen.plugins.keys().chain(seen.drivers.keys()).chain(
+            seen.refused
+                .iter()
+                .filter_map(|refused| refused.stem.as_ref()),
+        );
+        let mut stems: Vec<&String> = stems.collect();
+        stems.sort();
+        stems.dedup();
+        for stem in stems {
+            let settings = match seen.plugins.get(stem) {
+                Some(PluginFile {
+                    settings: Ok(settings),
+                    ..
+                }) => Ok(Arc::clone(settings)),
+                Some(PluginFile {
+                    settings: Err(error),
+                    ..
+                }) => Err(error.to_string()),
+                None => Ok(Arc::clone(&default)),
+            };
+            // A slip of the pen in a file must not take the plugins down that it named before.
+            let (names, driver) = match (&settings, asked.get(stem)) {
+                (Ok(settings), _) => (
+                    settings.names(stem),
+                    settings.driver.clone().unwrap_or_else(|| stem.clone()),
+                ),
+                (Err(_), Some(before)) => before.clone(),
+                (Err(_), None) => (stem.parse().into_iter().collect(), stem.clone()),
+            };
+            asked.insert(stem.clone(), (names.clone(), driver.clone()));
+            for name in names {
+                if let Some(other) = wanted.get(&name.to_string()) {
+                    problems.push(Problem {
+                        file: format!("{stem}.toml"),
+                        reason: format!(
+                            "the plugin name {name} is taken by {}.toml; choose another in `names`",
+                            other.stem
+                        ),
+                    });
+                    continue;
+                }
+                wanted.insert(
+                    name.to_string(),
+                    Wanted {
+                        name,
+                        stem: stem.clone(),
+                        settings: settings.clone(),
+                        driver: driver.clone(),
+                    },
+                );
             }
-            wanted.insert(
-                name.to_string(),
-                Wanted {
-                    name,
-                    stem: stem.clone(),
-                    settings: settings.clone(),
-                    driver: driver.clone(),
-                },
-            );
         }
+        wanted
     }
-    wanted
 }

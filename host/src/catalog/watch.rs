@@ -14,6 +14,9 @@ use crate::protocol::lifecycle::StartReason;
 /// How long the directory must be quiet before it is read. Copying tools make several events of one file.
 const QUIET: Duration = Duration::from_millis(40);
 
+/// How long a directory may stay unquiet.
+const LOUD: Duration = Duration::from_secs(1);
+
 /// A look without an event, for file systems that send none.
 const ANYWAY: Duration = Duration::from_secs(10);
 
@@ -54,8 +57,12 @@ pub async fn watch(
             watched = wanted;
         }
         tokio::select! {
-            _ = changed.recv() => {
-                while let Ok(Some(())) = tokio::time::timeout(QUIET, changed.recv()).await {}
+            Some(()) = changed.recv() => {
+                // A directory that is never quiet is read all the same.
+                let quiet = async {
+                    while let Ok(Some(())) = tokio::time::timeout(QUIET, changed.recv()).await {}
+                };
+                let _ = tokio::time::timeout(LOUD, quiet).await;
             }
             Some(()) = now.recv() => {}
             () = tokio::time::sleep(ANYWAY) => {}

@@ -7,7 +7,7 @@ use std::convert::Infallible;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -29,6 +29,9 @@ const MAX_HEADER_BYTES: usize = 64 << 10;
 /// Headers of one request. Docker sends five.
 const MAX_HEADERS: usize = 64;
 
+/// How long a connection stays open for one more call when the daemon stops.
+const LAST_CALL: Duration = Duration::from_millis(50);
+
 /// The reason why a connection is closed without an answer.
 #[derive(Debug, thiserror::Error)]
 #[error("closed without an answer, so that Docker keeps its record of the volume")]
@@ -42,14 +45,17 @@ pub(super) async fn serve(
 ) {
     // Set while a request is being read that has begun and whose headers are not complete.
     let between = Arc::new(AtomicBool::new(true));
+    let begun = Arc::new(AtomicU64::new(0));
     let io = Guarded {
         stream,
         between: Arc::clone(&between),
+        begun: Arc::clone(&begun),
         limit: limits.header_deadline,
         deadline: None,
     };
     let service = hyper::service::service_fn(move |request| {
         between.store(false, Ordering::Release);
+        begun.fetch_add(1, Ordering::Release);
         let answer = router.clone().oneshot(request);
         let between = Arc::clone(&between);
         async move {
@@ -70,7 +76,9 @@ pub(super) async fn serve(
     tokio::pin!(connection);
     let result = tokio::select! {
         result = connection.as_mut() => result,
-        _ = stopped.changed() => {
+        _ = async { stopped.wait_for(|stopped| *stopped).await.is_ok() } => {
+            // A client may have connected just now; its first call is on the way.
+            let _ = tokio::time::timeout(LAST_CALL, connection.as_mut()).await;
             connection.as_mut().graceful_shutdown();
             connection.await
         }
@@ -84,8 +92,11 @@ pub(super) async fn serve(
 struct Guarded {
     stream: UnixStream,
     between: Arc<AtomicBool>,
+    /// Requests whose headers were complete.
+    begun: Arc<AtomicU64>,
     limit: Duration,
-    deadline: Option<Pin<Box<Sleep>>>,
+    /// When the headers must be complete, and of which request: a small one is answered without another read in between.
+    deadline: Option<(u64, Pin<Box<Sleep>>)>,
 }
 
 impl AsyncRead for Guarded {
@@ -95,9 +106,8 @@ impl AsyncRead for Guarded {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        if !this.between.load(Ordering::Acquire) {
-            this.deadline = None;
-        }
+        let begun = this.begun.load(Ordering::Acquire);
+        this.deadline.take_if(|(request, _)| *request != begun);
         let before = buf.filled().len();
         match Pin::new(&mut this.stream).poll_read(cx, buf) {
             Poll::Ready(Ok(())) => {
@@ -105,16 +115,15 @@ impl AsyncRead for Guarded {
                     && buf.filled().len() > before
                     && this.deadline.is_none()
                 {
-                    this.deadline = Some(Box::pin(tokio::time::sleep_until(
-                        Instant::now() + this.limit,
-                    )));
+                    let late = tokio::time::sleep_until(Instant::now() + this.limit);
+                    this.deadline = Some((begun, Box::pin(late)));
                 }
                 Poll::Ready(Ok(()))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             Poll::Pending => {
                 let late = match &mut this.deadline {
-                    Some(deadline) => deadline.as_mut().poll(cx).is_ready(),
+                    Some((_, deadline)) => deadline.as_mut().poll(cx).is_ready(),
                     None => false,
                 };
                 if late {

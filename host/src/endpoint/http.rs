@@ -13,7 +13,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 
 use super::Limits;
 use crate::plugin::{Plugin, Reply};
-use crate::protocol::{Kind, encode_plain_error};
+use crate::protocol::{Kind, Method, encode_plain_error};
 
 /// Marks a response that must not be sent: the connection is closed instead.
 #[derive(Debug, Clone, Copy)]
@@ -55,8 +55,11 @@ async fn call(
         front.max_body
     };
     let body = Limited::new(request.into_body(), limit).collect();
+    // Whatever is wrong with a request for a volume: an answer without the volume would make Docker forget it.
+    let is_get = method == Method::VolumeGet.path();
     let body = match tokio::time::timeout(front.body_deadline, body).await {
         Ok(Ok(body)) => body.to_bytes(),
+        Ok(Err(_)) | Err(_) if is_get => return without_answer(),
         Ok(Err(error)) if error.downcast_ref::<LengthLimitError>().is_some() => {
             return closing(refuse(
                 StatusCode::PAYLOAD_TOO_LARGE,
@@ -80,12 +83,14 @@ async fn call(
     };
     match front.plugin.answer(&method, &body).await {
         Reply::Json { status, body } => respond(status, body),
-        Reply::Close => {
-            let mut response = Response::new(Body::empty());
-            response.extensions_mut().insert(CloseWithoutAnswer);
-            response
-        }
+        Reply::Close => without_answer(),
     }
+}
+
+fn without_answer() -> Response {
+    let mut response = Response::new(Body::empty());
+    response.extensions_mut().insert(CloseWithoutAnswer);
+    response
 }
 
 async fn wrong_verb() -> Response {

@@ -48,7 +48,7 @@ impl Endpoint {
         limits: Limits,
     ) -> Self {
         let (stop, stopped) = watch::channel(false);
-        let task = tokio::spawn(accept(listener, plugin, limits, stopped));
+        let task = tokio::spawn(accept(listener, path.clone(), plugin, limits, stopped));
         Endpoint { path, stop, task }
     }
 
@@ -57,17 +57,17 @@ impl Endpoint {
         &self.path
     }
 
-    /// Accepts no more connections, lets the calls in flight be answered, then closes. The socket file stays until the very end, so that no
-    /// client sees it vanish while it is still answered.
+    /// Removes the socket, serves who has connected, lets the calls in flight be answered, then closes. A connection that was queued and is
+    /// cut loses its call for good: Docker's second try has no body.
     pub async fn stop(self) {
         let _ = self.stop.send(true);
         let _ = self.task.await;
-        remove(&self.path);
     }
 }
 
 async fn accept(
     listener: UnixListener,
+    path: PathBuf,
     plugin: Arc<Plugin>,
     limits: Limits,
     mut stopped: watch::Receiver<bool>,
@@ -102,5 +102,12 @@ async fn accept(
             }
         }
     }
+    // From here on nobody finds the socket; who has connected already is served.
+    remove(&path);
+    while let Ok(Ok((stream, _))) = tokio::time::timeout(Duration::ZERO, listener.accept()).await {
+        let serving = connection::serve(stream, router.clone(), limits.clone(), stopped.clone());
+        connections.spawn(serving);
+    }
+    drop(listener);
     while connections.join_next().await.is_some() {}
 }

@@ -115,7 +115,7 @@ fn make_way(path: &Path) -> Result<(), BindError> {
     }
 }
 
-/// Removes a socket file, and its directory if that was made for it and is empty now (`vieux/sshfs`).
+/// Removes a socket file.
 pub fn remove(path: &Path) {
     let _ = std::fs::remove_file(path);
 }

@@ -5,10 +5,11 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use http::StatusCode;
+use tokio::sync::{RwLockReadGuard, RwLockWriteGuard};
 use tracing::Level;
 
 use super::log::CallLog;
-use super::{Counters, Plugin, Serving, Standing};
+use super::{Counters, Plugin, Serving, Standing, Version};
 use crate::call::{Attempt, Fault, Outcome, Run, from_catalogue};
 use crate::protocol::{
     self, BadRequest, Call, Decoded, Handshake, Kind, Method, encode, encode_error,
@@ -17,7 +18,16 @@ use crate::protocol::{
 use crate::sandbox::bindings::types::{self, ErrorCode};
 
 /// How often a call that lost against another is run again, alone. The second time it can only lose against a swap.
-const ATTEMPTS: usize = 4;
+const ATTEMPTS: usize = 8;
+
+/// How long a call that has to run again waits to be alone.
+const PATIENCE: Duration = Duration::from_millis(250);
+
+/// The right to run, beside others or alone.
+enum Turn<'a> {
+    Together { _guard: RwLockReadGuard<'a, ()> },
+    Alone { _guard: RwLockWriteGuard<'a, ()> },
+}
 
 /// What to do with the connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,7 +116,7 @@ impl Plugin {
         let plugin = Arc::clone(self);
         // A task of its own: a client that goes away ends neither the driver in the middle of its work nor, should the host have a fault, the
         // connection's task.
-        let task = tokio::spawn(async move {
+        let task = self.shared.guests.spawn(async move {
             let result = plugin.run(&serving, method, &call).await;
             plugin.conclude(method, &call, result)
         });
@@ -166,69 +176,97 @@ impl Plugin {
         method: Method,
         call: &Call,
     ) -> Result<Outcome, Fault> {
-        let started = Instant::now();
-        let deadline = started + serving.version.deadline(method);
+        let allowed = serving.version.deadline(method);
+        let deadline = Instant::now() + allowed;
         let gate = self.gate.load_full();
         let _permit = gate.enter(deadline).await?;
+        let mut blamed: Option<Arc<Version>> = None;
         let mut serving = Arc::clone(serving);
         loop {
-            let fault = match self.execute(&serving, method, call, deadline).await {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let (ran, result) = self.execute(&serving, method, call, deadline).await;
+            let fault = match result {
                 Ok(outcome) => {
-                    serving.trial_call_went_well();
+                    ran.trial_call_went_well();
                     return Ok(outcome);
                 }
                 Err(fault) => fault,
             };
-            if !fault.blames_version() {
+            // What ran out of time in the queue is no fault of the version's.
+            let its_fault = match fault {
+                Fault::Timeout(_) => left >= allowed / 2,
+                _ => fault.blames_version(),
+            };
+            if !its_fault {
                 return Err(fault);
             }
-            let Some(next) = self.revert(&serving, &fault).await else {
+            if let Some(blamed) = &blamed {
+                self.acquit(blamed);
+            }
+            let Some(next) = self.revert(&ran, &fault, deadline).await else {
                 return Err(fault);
             };
-            if deadline.saturating_duration_since(Instant::now()) < Duration::from_millis(1) {
+            if Instant::now() >= deadline {
                 return Err(fault);
             }
             Counters::add(&self.counters.rescued);
             Counters::add(&self.shared.counters.rescued);
+            blamed = Some(Arc::clone(&ran.version));
             serving = next;
         }
     }
 
+    /// Runs a call, again if it loses against another. Returns what it ran on last: a swap may have come between.
     async fn execute(
         &self,
-        serving: &Arc<Serving>,
+        chosen: &Arc<Serving>,
         method: Method,
         call: &Call,
         deadline: Instant,
-    ) -> Result<Outcome, Fault> {
-        let shared = self.turn.read().await;
-        match self.attempt(serving, method, call, deadline).await? {
-            Attempt::Done(outcome, _) => return Ok(outcome),
-            Attempt::Conflict => drop(shared),
-        }
-        for _ in 1..ATTEMPTS {
-            Counters::add(&self.counters.conflicts);
-            let alone = tokio::time::timeout_at(deadline.into(), self.turn.write()).await;
-            let Ok(_alone) = alone else {
-                return Err(Fault::Crowded(
-                    "another call of the same plugin changed the same state and is still running"
-                        .into(),
-                ));
+    ) -> (Arc<Serving>, Result<Outcome, Fault>) {
+        let mut serving = Arc::clone(chosen);
+        for attempt in 0..ATTEMPTS {
+            let turn = match attempt {
+                0 => self.turn_together(deadline).await,
+                _ => self.turn_alone(deadline).await,
             };
-            // What this call lost against may have been a swap: the state then belongs to the new version.
-            let current = match &*self.standing() {
-                Standing::Serving(current) => Arc::clone(current),
-                _ => Arc::clone(serving),
+            let _turn = match turn {
+                Ok(turn) => turn,
+                Err(fault) => return (serving, Err(fault)),
             };
-            if let Attempt::Done(outcome, _) =
-                self.attempt(&current, method, call, deadline).await?
-            {
-                return Ok(outcome);
+            // The state may belong to another version by now.
+            if let Standing::Serving(current) = &*self.standing() {
+                serving = Arc::clone(current);
+            }
+            match self.attempt(&serving, method, call, deadline).await {
+                Ok(Attempt::Done(outcome, _)) => return (serving, Ok(outcome)),
+                Ok(Attempt::Conflict) => {
+                    Counters::add(&self.counters.conflicts);
+                    Counters::add(&self.shared.counters.conflicts);
+                }
+                Err(fault) => return (serving, Err(fault)),
             }
         }
-        Err(Fault::Crowded(
-            "the plugin's state changed again and again while the call ran".into(),
-        ))
+        let fault =
+            Fault::Crowded("the plugin's state changed again and again while the call ran".into());
+        (serving, Err(fault))
+    }
+
+    async fn turn_together(&self, deadline: Instant) -> Result<Turn<'_>, Fault> {
+        match tokio::time::timeout_at(deadline.into(), self.turn.read()).await {
+            Ok(turn) => Ok(Turn::Together { _guard: turn }),
+            Err(_) => Err(Fault::Crowded(
+                "another call of the same plugin had to run alone and took too long".into(),
+            )),
+        }
+    }
+
+    /// Alone if that can be had soon. A call that takes minutes must not keep all others of the plugin waiting behind this one.
+    async fn turn_alone(&self, deadline: Instant) -> Result<Turn<'_>, Fault> {
+        match tokio::time::timeout(PATIENCE, self.turn.write()).await {
+            Ok(turn) => Ok(Turn::Alone { _guard: turn }),
+            Err(_) => self.turn_together(deadline).await,
+        }
     }
 
     async fn attempt(
@@ -251,9 +289,9 @@ impl Plugin {
             version,
             log: &log,
             deadline,
-            supersedes: false,
+            note: None,
         };
-        let result = run.attempt(Some(method), call).await;
+        let result = run.attempt(call).await;
         if let Err(fault) = &result {
             self.report(version, method, &log, fault);
         }

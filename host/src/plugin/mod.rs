@@ -32,6 +32,8 @@ pub struct Shared {
     pub store: Store,
     /// Calls that run at once, over all plugins.
     pub calls: Arc<Semaphore>,
+    /// Where guests run: threads of their own, so that one that computes never holds the thread that watches the sockets.
+    pub guests: tokio::runtime::Handle,
     /// Numbers for the metrics.
     pub counters: Arc<Counters>,
 }
@@ -86,7 +88,7 @@ pub struct Serving {
 #[derive(Debug)]
 struct Trial {
     /// Let go when the trial is over.
-    previous: Mutex<Option<Arc<Version>>>,
+    previous: Mutex<Option<Arc<Serving>>>,
     left: AtomicI64,
     /// How to take back what the migration wrote.
     undo: Mutex<Vec<UndoKey>>,

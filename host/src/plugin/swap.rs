@@ -16,6 +16,12 @@ use crate::store::{StoreError, UndoKey};
 /// How long `lifecycle.migrate` and `lifecycle.start` may take.
 const LIFECYCLE_DEADLINE: Duration = Duration::from_secs(60);
 
+/// How long a migration waits for calls that run. The rest of the plugin's calls wait with it.
+const QUIET: Duration = Duration::from_secs(2);
+
+/// Where the store keeps which version wrote the state: its digest, a space, its label.
+const STATE_VERSION: &str = "state-version";
+
 /// Where the store keeps what Docker may have cached.
 const PUBLISHED: &str = "published";
 
@@ -88,16 +94,18 @@ impl Plugin {
                     .await?;
             }
         }
-        let previous = self.version();
-        let undo = match &previous {
-            Some(previous)
-                if version.driver.has_lifecycle()
-                    && previous.driver.digest() != version.driver.digest() =>
-            {
-                self.migrate(&version, &previous.label).await?
-            }
-            _ => Vec::new(),
+        let previous = match &*self.standing() {
+            Standing::Serving(serving) => Some(Arc::clone(serving)),
+            _ => None,
         };
+        let from = self.migrates_from(&version)?;
+        // While the state changes its meaning nobody may begin a call on the version before. A call that takes long is not waited for: its
+        // commit is refused and it runs again.
+        let _alone = match &from {
+            Some(_) => tokio::time::timeout(QUIET, self.turn.write()).await.ok(),
+            None => None,
+        };
+        let undo = self.migrate(&version, from).await?;
         let limits = &version.settings.limits;
         self.gate.store(Arc::new(Gate::new(
             limits.concurrency,
@@ -105,15 +113,19 @@ impl Plugin {
             Arc::clone(&self.shared.calls),
         )));
         let text = match &previous {
-            Some(previous) => format!("serves in place of {}", previous.label),
+            Some(previous) => format!("serves in place of {}", previous.version.label),
             None => "serves".to_owned(),
         };
         self.log.host(Level::INFO, &version.label, &text);
-        let trial = previous.map(|previous| Trial {
-            previous: Mutex::new(Some(previous)),
-            left: AtomicI64::new(TRIAL_CALLS),
-            undo: Mutex::new(undo),
-        });
+        // New settings for the same driver are the operator's word: no fault of the driver's may take a tightened policy or a revoked grant
+        // back.
+        let trial = previous
+            .filter(|previous| previous.version.driver.digest() != version.driver.digest())
+            .map(|previous| Trial {
+                previous: Mutex::new(Some(previous)),
+                left: AtomicI64::new(TRIAL_CALLS),
+                undo: Mutex::new(undo),
+            });
         Counters::add(&self.counters.swaps);
         Counters::add(&self.shared.counters.swaps);
         self.standing
@@ -141,13 +153,42 @@ impl Plugin {
         self.rejected.lock().retain(|identity, _| keep(identity));
     }
 
-    async fn migrate(&self, version: &Version, from: &str) -> Result<Vec<UndoKey>, SwapError> {
-        let call = Call::Lifecycle(lifecycle::Call::Migrate {
-            from: from.to_owned(),
-        });
-        self.lifecycle(version, &call, "lifecycle.migrate", true)
+    /// The version that wrote the state, if `version` has to migrate it.
+    fn migrates_from(&self, version: &Version) -> Result<Option<String>, StoreError> {
+        let Some(written) = self.shared.store.meta(&self.name, STATE_VERSION)? else {
+            return Ok(None);
+        };
+        let (digest, label) = written.split_once(' ').unwrap_or((&written, &written));
+        let other = digest != version.driver.digest();
+        Ok((other && version.driver.has_lifecycle()).then(|| label.to_owned()))
+    }
+
+    async fn migrate(
+        &self,
+        version: &Version,
+        from: Option<String>,
+    ) -> Result<Vec<UndoKey>, SwapError> {
+        let written = state_version(version);
+        let Some(from) = from else {
+            let store = &self.shared.store;
+            if store.meta(&self.name, STATE_VERSION)?.as_ref() != Some(&written) {
+                store
+                    .set_meta(&self.name, STATE_VERSION, Some(&written))
+                    .await?;
+            }
+            return Ok(Vec::new());
+        };
+        let call = Call::Lifecycle(lifecycle::Call::Migrate { from });
+        self.lifecycle(version, &call, "lifecycle.migrate", Some(&written))
             .await
-            .map_err(SwapError::Migration)
+            .map_err(|error| {
+                // Not again at every look at the directory: it may take a minute to fail.
+                self.rejected.lock().insert(
+                    version.identity(),
+                    format!("lifecycle.migrate failed: {error}"),
+                );
+                SwapError::Migration(error)
+            })
     }
 
     /// Tells the driver that it begins to serve. A failure is reported and changes nothing.
@@ -160,7 +201,7 @@ impl Plugin {
         }
         let call = Call::Lifecycle(lifecycle::Call::Start { reason });
         if let Err(error) = self
-            .lifecycle(&version, &call, "lifecycle.start", false)
+            .lifecycle(&version, &call, "lifecycle.start", None)
             .await
         {
             self.log.host(
@@ -176,7 +217,7 @@ impl Plugin {
         version: &Version,
         call: &Call,
         name: &'static str,
-        supersedes: bool,
+        becomes: Option<&str>,
     ) -> Result<Vec<UndoKey>, String> {
         let deadline = Instant::now() + LIFECYCLE_DEADLINE;
         for _ in 0..16 {
@@ -192,9 +233,9 @@ impl Plugin {
                 version,
                 log: &log,
                 deadline,
-                supersedes,
+                note: becomes.map(|version| (STATE_VERSION, version)),
             };
-            match run.attempt(None, call).await {
+            match run.attempt(call).await {
                 Ok(Attempt::Done(Outcome::Answer(_), undo)) => return Ok(undo),
                 Ok(Attempt::Done(Outcome::Refused(error), _)) => return Err(error.message),
                 Ok(Attempt::Conflict) => {}
@@ -209,13 +250,17 @@ impl Plugin {
         &self,
         failed: &Arc<Serving>,
         fault: &Fault,
+        deadline: Instant,
     ) -> Option<Arc<Serving>> {
         let trial = failed.trial.as_ref()?;
-        let _one_at_a_time = self.swapping.lock().await;
-        let now = self.standing();
-        if let Standing::Serving(now) = &*now
-            && !Arc::ptr_eq(now, failed)
-        {
+        let swapping = tokio::time::timeout_at(deadline.into(), self.swapping.lock());
+        let _one_at_a_time = swapping.await.ok()?;
+        let standing = self.standing();
+        let Standing::Serving(now) = &*standing else {
+            // The operator has taken it out of service meanwhile.
+            return None;
+        };
+        if !Arc::ptr_eq(now, failed) {
             // Somebody else has swapped or taken it back already.
             return (now.version.identity() != failed.version.identity()).then(|| Arc::clone(now));
         }
@@ -232,28 +277,41 @@ impl Plugin {
             .lock()
             .insert(version.identity(), reason.clone());
         let undo = std::mem::take(&mut *trial.undo.lock());
-        if !undo.is_empty()
-            && let Err(error) = self.shared.store.restore(&self.name, undo).await
-        {
+        let restored = async {
+            let store = &self.shared.store;
+            if !undo.is_empty() {
+                store.restore(&self.name, undo).await?;
+            }
+            let written = state_version(&previous.version);
+            store
+                .set_meta(&self.name, STATE_VERSION, Some(&written))
+                .await
+        };
+        if let Err(error) = restored.await {
             self.log.host(
                 Level::ERROR,
                 &version.label,
                 &format!("what lifecycle.migrate wrote could not be put back: {error}"),
             );
         }
-        let serving = Arc::new(Serving {
-            version: Arc::clone(&previous),
-            trial: None,
-        });
         self.standing
-            .store(Arc::new(Standing::Serving(Arc::clone(&serving))));
+            .store(Arc::new(Standing::Serving(Arc::clone(&previous))));
         Counters::add(&self.counters.reverted);
         Counters::add(&self.shared.counters.reverted);
         self.log.host(
             Level::ERROR,
             &version.label,
-            &format!("{reason}; version {} serves again", previous.label),
+            &format!("{reason}; version {} serves again", previous.version.label),
         );
-        Some(serving)
+        Some(previous)
     }
+
+    /// A call that fails on both versions says nothing about the new one: it may be tried again.
+    pub(super) fn acquit(&self, version: &Version) {
+        self.rejected.lock().remove(&version.identity());
+    }
+}
+
+fn state_version(version: &Version) -> String {
+    format!("{} {}", version.driver.digest(), version.label)
 }

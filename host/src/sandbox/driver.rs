@@ -47,6 +47,16 @@ pub enum LoadError {
     Describe(String),
 }
 
+impl LoadError {
+    /// Whether the same file may do better another time: the machine was at fault, or too busy.
+    pub fn may_pass(&self) -> bool {
+        matches!(
+            self,
+            LoadError::Compile(CompileError::Machine(_) | CompileError::TooExpensive { .. })
+        )
+    }
+}
+
 /// A component that can be instantiated. Plugins and versions with the same bytes share one.
 pub struct Driver {
     digest: String,

@@ -1,6 +1,7 @@
 //! Instances: one for each call, or a few that are kept for heavy guests.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use parking_lot::Mutex;
@@ -18,7 +19,7 @@ const HOSTCALL_FUEL: usize = 8 << 20;
 const MAX_COMPONENT_HANDLES: usize = 10_000;
 
 /// Ticks after which a call has to share the slow lane. A call of Docker's that computes for so long is rare and can wait for its turn.
-const SLOW_AFTER: u32 = 2;
+const SLOW_AFTER: u32 = 5;
 
 /// The deadline passed while the guest was computing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -94,6 +95,11 @@ pub struct WarmPool {
 /// How many idle instances one plugin keeps. More would only be needed by that many calls at once of a guest that is slow to start.
 const MAX_IDLE: usize = 4;
 
+/// How many idle instances all plugins keep together. They hold slots of the pool that calls need: a component of Python's takes thirty.
+const MAX_ALL_IDLE: usize = 48;
+
+static ALL_IDLE: AtomicUsize = AtomicUsize::new(0);
+
 impl WarmPool {
     /// Keeps instances for `reuse` calls each; 1 keeps none.
     pub fn new(reuse: u32) -> Self {
@@ -121,6 +127,7 @@ impl WarmPool {
         };
         match kept {
             Some(mut instance) => {
+                ALL_IDLE.fetch_sub(1, Ordering::Relaxed);
                 instance.begin(deadline);
                 instance.store.data().log.redirect(log);
                 Ok(instance)
@@ -137,8 +144,16 @@ impl WarmPool {
             return;
         }
         let mut idle = self.idle.lock();
-        if idle.len() < MAX_IDLE {
+        if idle.len() < MAX_IDLE && ALL_IDLE.fetch_add(1, Ordering::Relaxed) < MAX_ALL_IDLE {
             idle.push(instance);
+        } else if idle.len() < MAX_IDLE {
+            ALL_IDLE.fetch_sub(1, Ordering::Relaxed);
         }
+    }
+}
+
+impl Drop for WarmPool {
+    fn drop(&mut self) {
+        ALL_IDLE.fetch_sub(self.idle.get_mut().len(), Ordering::Relaxed);
     }
 }

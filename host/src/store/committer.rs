@@ -312,6 +312,8 @@ impl Staged {
         version: Version,
     ) -> rusqlite::Result<()> {
         let mut after = self.snapshot(plugin);
+        // Calls of the version that is taken back may still run; they must not write in its way behind this.
+        after.era += 1;
         for one in undo {
             if after.keys.version(&one.key) != one.written {
                 continue;
