@@ -180,7 +180,7 @@ impl Plugin {
         let deadline = Instant::now() + allowed;
         let gate = self.gate.load_full();
         let _permit = gate.enter(deadline).await?;
-        let mut blamed: Option<Arc<Version>> = None;
+        let mut blamed: Vec<Arc<Version>> = Vec::new();
         let mut serving = Arc::clone(serving);
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -200,10 +200,9 @@ impl Plugin {
             if !its_fault {
                 return Err(fault);
             }
-            if let Some(blamed) = &blamed {
-                self.acquit(blamed);
-            }
             let Some(next) = self.revert(&ran, &fault, deadline).await else {
+                // It fails on every version, so it says nothing about the new ones.
+                blamed.iter().for_each(|version| self.acquit(version));
                 return Err(fault);
             };
             if Instant::now() >= deadline {
@@ -211,7 +210,7 @@ impl Plugin {
             }
             Counters::add(&self.counters.rescued);
             Counters::add(&self.shared.counters.rescued);
-            blamed = Some(Arc::clone(&ran.version));
+            blamed.push(Arc::clone(&ran.version));
             serving = next;
         }
     }

@@ -185,3 +185,28 @@ fn a_wrong_key_in_the_daemon_s_file_keeps_it_from_starting() -> Result<()> {
     );
     Ok(())
 }
+
+#[test]
+fn a_slip_in_a_settings_file_leaves_all_of_its_plugins_serving() -> Result<()> {
+    let site = Site::new()?;
+    let settings = format!("names = [\"one\", \"two\"]\n{DIRECTORIES}");
+    site.configure("counter", &settings)?;
+    site.drop_in(&files::fixture("counter-1")?, "counter")?;
+    let daemon = site.serve()?;
+    for plugin in ["one", "two"] {
+        daemon.wait_plugin(plugin)?;
+    }
+    site.configure("counter", &format!("nmaes = []\n{settings}"))?;
+    until("the slip to be noticed", || {
+        site.ask("/v1/status")
+            .is_ok_and(|status| status["problems"] != json!([]))
+    })?;
+    for plugin in ["one", "two"] {
+        ok(
+            &mut site.caller(plugin),
+            "VolumeDriver.Create",
+            json!({ "Name": "vol" }),
+        )?;
+    }
+    Ok(())
+}

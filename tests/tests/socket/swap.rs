@@ -375,3 +375,70 @@ fn a_driver_whose_start_traps_serves_all_the_same() -> Result<()> {
     assert!(state == "serving" || state == "trial", "{state}");
     Ok(())
 }
+
+#[test]
+fn a_version_that_was_dropped_in_while_the_daemon_was_down_migrates() -> Result<()> {
+    let site = Site::new()?;
+    site.configure("migrator", DIRECTORIES)?;
+    site.drop_in(&files::fixture("migrator-1")?, "migrator@1.0.0")?;
+    let mut daemon = site.serve()?;
+    daemon.wait_plugin("migrator")?;
+    let mut caller = site.caller("migrator");
+    ok(&mut caller, "VolumeDriver.Create", json!({ "Name": "one" }))?;
+    daemon.terminate()?;
+    site.drop_in(&files::fixture("migrator-2")?, "migrator@2.0.0")?;
+    let daemon = site.serve()?;
+    daemon.wait_plugin("migrator")?;
+    let mut caller = site.caller("migrator");
+    assert_eq!(status(&mut caller, "one", "migrated-from")?, "1.0.0");
+    Ok(())
+}
+
+#[test]
+fn a_chain_of_broken_versions_ends_at_the_one_that_works() -> Result<()> {
+    let (site, _daemon) = serving_version_1()?;
+    let broken = fs::read(files::fixture("counter-broken")?)?;
+    for version in 2..=3_u8 {
+        // An empty custom section makes another component of it.
+        let other = site
+            .socket("x")
+            .with_file_name(format!("../broken-{version}.wasm"));
+        let mut bytes = broken.clone();
+        bytes.extend([0, 2, 1, b'0' + version]);
+        fs::write(&other, bytes)?;
+        site.drop_in(&other, &format!("counter@{version}.0.0"))?;
+        until(&format!("version {version} to serve"), || {
+            site.ask("/v1/plugin?name=counter")
+                .is_ok_and(|detail| detail["version"] == format!("{version}.0.0"))
+        })?;
+    }
+    let seen = status(&mut site.caller("counter"), "vol", "version")?;
+    assert_eq!(number(&seen), Some(1));
+    assert_eq!(site.counter("counter", "rescued")?, 2);
+    Ok(())
+}
+
+#[test]
+fn a_trap_never_takes_new_settings_back() -> Result<()> {
+    let site = Site::new()?;
+    site.configure("hostile", DIRECTORIES)?;
+    site.drop_in(&files::fixture("hostile")?, "hostile")?;
+    let daemon = site.serve()?;
+    daemon.wait_plugin("hostile")?;
+    site.configure(
+        "hostile",
+        &format!("{DIRECTORIES}\n[config]\ntightened = \"yes\"\n"),
+    )?;
+    let tightened = || -> bool {
+        site.ask("/v1/plugin?name=hostile")
+            .is_ok_and(|detail| detail["config"] == json!(["tightened"]))
+    };
+    until("the new settings to be used", tightened)?;
+    refused(
+        &mut site.caller("hostile"),
+        "VolumeDriver.Create",
+        json!({ "Name": "trap" }),
+    )?;
+    assert!(tightened());
+    Ok(())
+}
