@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use tokio::runtime::{Handle, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc, watch};
 
@@ -47,14 +48,10 @@ pub async fn run(mut daemon: Daemon) -> anyhow::Result<()> {
             time: daemon.limits.compile_time,
         },
     })?;
-    let guests = tokio::runtime::Builder::new_multi_thread()
-        .thread_name("guest")
-        .enable_all()
-        .build()
-        .context("cannot start the guests' threads")?;
+    let guests = GuestThreads::start()?;
     let shared = Shared {
         store: store.clone(),
-        guests: guests.handle().clone(),
+        guests: guests.handle(),
         calls: Arc::new(Semaphore::new(calls as usize)),
         counters: Arc::new(Counters::default()),
     };
@@ -116,8 +113,36 @@ pub async fn run(mut daemon: Daemon) -> anyhow::Result<()> {
     }
     let _ = tokio::time::timeout(Duration::from_secs(2), administration).await;
     endpoint::remove(&control_path);
-    guests.shutdown_background();
+    drop(guests);
     Ok(())
+}
+
+/// The threads that guests run on. Dropping a runtime waits for its threads, which tokio forbids where the daemon runs.
+struct GuestThreads(Option<Runtime>);
+
+impl GuestThreads {
+    fn start() -> anyhow::Result<GuestThreads> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .thread_name("guest")
+            .enable_all()
+            .build()
+            .context("cannot start the guests' threads")?;
+        Ok(GuestThreads(Some(runtime)))
+    }
+
+    fn handle(&self) -> Handle {
+        self.0
+            .as_ref()
+            .map_or_else(Handle::current, |runtime| runtime.handle().clone())
+    }
+}
+
+impl Drop for GuestThreads {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 /// Docker gets absolute paths, and the kernel's mount table has no links in it: a data directory behind a link would hide what is mounted

@@ -210,3 +210,21 @@ fn a_slip_in_a_settings_file_leaves_all_of_its_plugins_serving() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn a_daemon_whose_control_socket_is_taken_says_so_and_ends() -> Result<()> {
+    let (site, mut daemon) = with_fixtures(&["counter-1"])?;
+    let other = Site::new()?;
+    let output = std::process::Command::new(files::daemon()?)
+        .arg("serve")
+        .args(["--drivers".as_ref(), other.drivers.as_os_str()])
+        .args(["--plugins".as_ref(), other.plugins.as_os_str()])
+        .args(["--data".as_ref(), other.data.as_os_str()])
+        .args(["--control".as_ref(), site.control.as_os_str()])
+        .output()?;
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("another program listens"), "{text}");
+    assert!(daemon.is_running()?);
+    Ok(())
+}
