@@ -16,7 +16,7 @@ use crate::capability::directories;
 use crate::catalog::{self, Catalog};
 use crate::config::Daemon;
 use crate::endpoint::{self, Owner};
-use crate::plugin::{Counters, Shared};
+use crate::plugin::Shared;
 use crate::protocol::lifecycle::StartReason;
 use crate::sandbox::{CompileLimits, Sandbox, Settings};
 use crate::store::Store;
@@ -53,7 +53,6 @@ pub async fn run(mut daemon: Daemon) -> anyhow::Result<()> {
         store: store.clone(),
         guests: guests.handle(),
         calls: Arc::new(Semaphore::new(calls as usize)),
-        counters: Arc::new(Counters::default()),
     };
     std::fs::create_dir_all(&daemon.drivers).with_context(|| {
         format!(

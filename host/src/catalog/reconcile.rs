@@ -355,7 +355,6 @@ impl Catalog {
         Ok(Version {
             label: label.into(),
             file: candidate.file.clone(),
-            semver: loaded.semver,
             driver: loaded.driver,
             environment: Arc::new(environment),
             warm: WarmPool::new(settings.instances.reuse.unwrap_or(1)),
@@ -363,12 +362,17 @@ impl Catalog {
         })
     }
 
+    /// What became of this very file when it was read before.
+    fn read_before(&self, candidate: &Candidate) -> Option<Result<Loaded, String>> {
+        let read = self.read.lock();
+        let (id, loaded) = read.get(&candidate.path)?;
+        (*id == candidate.id).then(|| loaded.clone())
+    }
+
     /// The driver in a file: read once, hashed, compiled, linked, asked.
     async fn loaded(&self, candidate: &Candidate) -> Result<Loaded, String> {
-        if let Some((id, loaded)) = self.read.lock().get(&candidate.path)
-            && *id == candidate.id
-        {
-            return loaded.clone();
+        if let Some(loaded) = self.read_before(candidate) {
+            return loaded;
         }
         // A few at a time: the bytes of a thousand drivers at once would cost more memory than all of them compiled.
         let _turn = self
@@ -379,10 +383,8 @@ impl Catalog {
         let file = candidate.clone();
         let limit = self.daemon.limits.max_driver_size;
         // Whoever had the turn before may have loaded it.
-        if let Some((id, loaded)) = self.read.lock().get(&candidate.path)
-            && *id == candidate.id
-        {
-            return loaded.clone();
+        if let Some(loaded) = self.read_before(candidate) {
+            return loaded;
         }
         let read = tokio::task::spawn_blocking(move || files::read(&file, limit))
             .await

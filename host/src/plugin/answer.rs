@@ -64,7 +64,6 @@ impl Plugin {
     /// Answers a request: `path` is what follows the slash, for example `VolumeDriver.Create`.
     pub async fn answer(self: &Arc<Self>, path: &str, body: &[u8]) -> Reply {
         Counters::add(&self.counters.calls);
-        Counters::add(&self.shared.counters.calls);
         if path == Handshake::PATH {
             return self.handshake();
         }
@@ -83,10 +82,7 @@ impl Plugin {
                 return self.without_driver(method, body, reason);
             }
             Standing::Removed => {
-                let reason = format!(
-                    "the driver of plugin {} was removed; put it back into the drivers directory, or run `dockside forget {}`",
-                    self.name, self.name
-                );
+                let reason = self.removed_text();
                 return self.without_driver(method, body, &reason);
             }
         };
@@ -153,11 +149,15 @@ impl Plugin {
             Standing::Blocked(reason) | Standing::Broken(reason) => {
                 format!("plugin {}: {reason}", self.name)
             }
-            Standing::Removed => format!(
-                "the driver of plugin {} was removed; put it back into the drivers directory, or run `dockside forget {}`",
-                self.name, self.name
-            ),
+            Standing::Removed => self.removed_text(),
         }
+    }
+
+    fn removed_text(&self) -> String {
+        format!(
+            "the driver of plugin {0} was removed; put it back into the drivers directory, or run `dockside forget {0}`",
+            self.name
+        )
     }
 
     fn check_options(&self, serving: &Serving, mut call: Call) -> Result<Call, String> {
@@ -209,7 +209,6 @@ impl Plugin {
                 return Err(fault);
             }
             Counters::add(&self.counters.rescued);
-            Counters::add(&self.shared.counters.rescued);
             blamed.push(Arc::clone(&ran.version));
             serving = next;
         }
@@ -241,7 +240,6 @@ impl Plugin {
                 Ok(Attempt::Done(outcome, _)) => return (serving, Ok(outcome)),
                 Ok(Attempt::Conflict) => {
                     Counters::add(&self.counters.conflicts);
-                    Counters::add(&self.shared.counters.conflicts);
                 }
                 Err(fault) => return (serving, Err(fault)),
             }
@@ -292,28 +290,20 @@ impl Plugin {
         };
         let result = run.attempt(call).await;
         if let Err(fault) = &result {
-            self.report(version, method, &log, fault);
+            self.report(&log, fault);
         }
         result
     }
 
     /// One structured line for one fault, with everything that the author needs.
-    fn report(&self, version: &super::Version, method: Method, log: &CallLog, fault: &Fault) {
+    fn report(&self, log: &CallLog, fault: &Fault) {
         Counters::add(&self.counters.faults);
-        Counters::add(&self.shared.counters.faults);
         let mut text = format!("{}: {fault}", fault.class());
         if !fault.backtrace().is_empty() {
             text.push_str("; at ");
             text.push_str(&fault.backtrace().join(" < "));
         }
         log.host(Level::ERROR, &text);
-        tracing::debug!(
-            plugin = self.name,
-            version = &*version.label,
-            method = method.path(),
-            call = log.call(),
-            "a call failed"
-        );
     }
 
     fn conclude(&self, method: Method, call: &Call, result: Result<Outcome, Fault>) -> Reply {
@@ -327,7 +317,6 @@ impl Plugin {
     /// The driver, or the host on its behalf, said no.
     fn refused(&self, method: Method, call: Option<&Call>, error: &types::Error) -> Reply {
         Counters::add(&self.counters.refused);
-        Counters::add(&self.shared.counters.refused);
         if method == Method::VolumeGet && error.code != ErrorCode::NotFound {
             // The driver does not know, so the catalogue has to.
             return match call {

@@ -198,11 +198,6 @@ impl CallLog {
         state.last_words.clear();
     }
 
-    /// The number of the call.
-    pub fn call(&self) -> u64 {
-        self.0.lock().target.call
-    }
-
     /// Writes a line.
     pub fn line(&self, level: Level, source: Source, text: &str) {
         self.0.lock().line(level, source, text);

@@ -34,11 +34,9 @@ pub struct Shared {
     pub calls: Arc<Semaphore>,
     /// Where guests run: threads of their own, so that one that computes never holds the thread that watches the sockets.
     pub guests: tokio::runtime::Handle,
-    /// Numbers for the metrics.
-    pub counters: Arc<Counters>,
 }
 
-/// Numbers since the start of the daemon, over all plugins or for one.
+/// Numbers of one plugin since the start of the daemon.
 #[derive(Debug, Default)]
 pub struct Counters {
     /// Calls answered, whatever the answer.

@@ -127,7 +127,6 @@ impl Plugin {
                 undo: Mutex::new(undo),
             });
         Counters::add(&self.counters.swaps);
-        Counters::add(&self.shared.counters.swaps);
         self.standing
             .store(Arc::new(Standing::Serving(Arc::new(Serving {
                 version: Arc::new(version),
@@ -297,7 +296,6 @@ impl Plugin {
         self.standing
             .store(Arc::new(Standing::Serving(Arc::clone(&previous))));
         Counters::add(&self.counters.reverted);
-        Counters::add(&self.shared.counters.reverted);
         self.log.host(
             Level::ERROR,
             &version.label,

@@ -14,8 +14,6 @@ pub struct Version {
     pub label: Arc<str>,
     /// The file that it came from, without the directory.
     pub file: String,
-    /// Semver, from the file's name or the component.
-    pub semver: Option<semver::Version>,
     /// The compiled component.
     pub driver: Arc<Driver>,
     /// What its calls have in common.

@@ -1,6 +1,8 @@
 //! `NAME.toml` and `dockside.toml`.
 
 use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
 
 use anyhow::Result;
 use dockside_tests::daemon::{Site, until};
@@ -149,17 +151,23 @@ fn options_are_checked_before_the_driver_runs() -> Result<()> {
     Ok(())
 }
 
+/// Runs a daemon to its end that has its own drivers and sockets, and this data directory and control socket.
+fn serve_elsewhere(site: &Site, data: &Path, control: &Path) -> Result<Output> {
+    let output = Command::new(files::daemon()?)
+        .arg("serve")
+        .args(["--drivers".as_ref(), site.drivers.as_os_str()])
+        .args(["--plugins".as_ref(), site.plugins.as_os_str()])
+        .args(["--data".as_ref(), data.as_os_str()])
+        .args(["--control".as_ref(), control.as_os_str()])
+        .output()?;
+    Ok(output)
+}
+
 #[test]
 fn a_second_daemon_on_the_same_data_says_who_holds_it() -> Result<()> {
     let (site, mut daemon) = with_fixtures(&["counter-1"])?;
     let other = Site::new()?;
-    let output = std::process::Command::new(files::daemon()?)
-        .arg("serve")
-        .args(["--drivers".as_ref(), other.drivers.as_os_str()])
-        .args(["--plugins".as_ref(), other.plugins.as_os_str()])
-        .args(["--data".as_ref(), site.data.as_os_str()])
-        .args(["--control".as_ref(), other.control.as_os_str()])
-        .output()?;
+    let output = serve_elsewhere(&other, &site.data, &other.control)?;
     assert!(!output.status.success());
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(text.contains(&daemon.pid().to_string()), "{text}");
@@ -215,13 +223,7 @@ fn a_slip_in_a_settings_file_leaves_all_of_its_plugins_serving() -> Result<()> {
 fn a_daemon_whose_control_socket_is_taken_says_so_and_ends() -> Result<()> {
     let (site, mut daemon) = with_fixtures(&["counter-1"])?;
     let other = Site::new()?;
-    let output = std::process::Command::new(files::daemon()?)
-        .arg("serve")
-        .args(["--drivers".as_ref(), other.drivers.as_os_str()])
-        .args(["--plugins".as_ref(), other.plugins.as_os_str()])
-        .args(["--data".as_ref(), other.data.as_os_str()])
-        .args(["--control".as_ref(), site.control.as_os_str()])
-        .output()?;
+    let output = serve_elsewhere(&other, &other.data, &site.control)?;
     let text = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(text.contains("another program listens"), "{text}");
