@@ -1,0 +1,482 @@
+//! One request, from the driver's side to the last byte of its response.
+
+use std::error::Error;
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{HOST, HeaderMap, HeaderValue, LOCATION};
+use http::{Method, Request, Response, StatusCode, Uri};
+use http_body::Body;
+use hyper::body::Incoming;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_rustls::TlsConnector;
+
+use super::address::refused;
+use super::body::{Bounds, RequestBody, ResponseBody};
+use super::error::{HttpError, HttpErrorKind};
+use super::grant::Allowed;
+use super::headers;
+use super::pool::{Connection, Key, Pool, Sent};
+use super::resolve::Resolver;
+use super::secrets::{self, Secrets};
+use super::target::{Host, Target};
+use super::tls;
+
+/// Addresses of one name that are tried. All of them are judged.
+const MAX_TRIED: usize = 4;
+
+/// What one request asks for besides what the grant says. What is not set is only limited by the grant.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// How long to wait for a connection, TLS included.
+    pub connect: Option<Duration>,
+    /// How long to wait for the beginning of the response.
+    pub first_byte: Option<Duration>,
+    /// How long the body of the response may stop.
+    pub between_bytes: Option<Duration>,
+    /// When all has to be over.
+    pub deadline: Option<std::time::Instant>,
+    /// What a request that changes something is known by, so that it can be repeated: sent as `Idempotency-Key`, if the driver sets none.
+    pub idempotency_key: Option<String>,
+}
+
+/// The HTTP client of one plugin.
+pub struct Client {
+    allowed: Allowed,
+    secrets: Arc<dyn Secrets>,
+    resolver: Arc<dyn Resolver>,
+    tls: Option<TlsConnector>,
+    pool: Arc<Pool>,
+    permits: Arc<Semaphore>,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("allowed", &self.allowed)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The refusal for a plugin that has no grant at all.
+pub fn not_granted(method: &Method, uri: &Uri) -> HttpError {
+    let message = match Target::of(uri) {
+        Ok(target) => format!(
+            "{method} {target}: http is not granted: add http = {{ allow = [\"{method} {target}\"] }} under [grants]"
+        ),
+        Err(_) => "http is not granted".to_owned(),
+    };
+    HttpError::new(HttpErrorKind::Denied, message)
+}
+
+/// What is the same for all hops of a request.
+struct Ask {
+    method: Method,
+    headers: HeaderMap,
+    body: RequestBody,
+    options: Options,
+}
+
+impl Client {
+    /// A client for what is allowed. Reads files.
+    ///
+    /// # Errors
+    /// When a file or a secret that the grant names cannot be used.
+    pub fn new(
+        allowed: Allowed,
+        secrets: Arc<dyn Secrets>,
+        resolver: Arc<dyn Resolver>,
+    ) -> Result<Client, HttpError> {
+        let wrong = |reason| HttpError::new(HttpErrorKind::Configuration, reason);
+        allowed.check().map_err(wrong)?;
+        let secure = allowed.allow.iter().any(|rule| !rule.place().is_plain());
+        let tls = match secure {
+            true => Some(TlsConnector::from(tls::config(&allowed, secrets.as_ref())?)),
+            false => None,
+        };
+        Ok(Client {
+            permits: Arc::new(Semaphore::new(allowed.connections as usize)),
+            allowed,
+            secrets,
+            resolver,
+            tls,
+            pool: Arc::default(),
+        })
+    }
+
+    /// Sends a request, follows redirects, and gives the response as soon as its headers are there.
+    ///
+    /// # Errors
+    /// When it may not be sent, or there is no response. The text names the request and says what to do.
+    pub async fn send<B>(
+        &self,
+        request: Request<B>,
+        options: Options,
+    ) -> Result<Response<ResponseBody>, HttpError>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let mut deadline = Instant::now() + self.allowed.timeout;
+        if let Some(earlier) = options.deadline {
+            deadline = deadline.min(Instant::from_std(earlier));
+        }
+        let (parts, body) = request.into_parts();
+        let method = parts.method;
+        if [Method::CONNECT, Method::TRACE].contains(&method) {
+            return Err(HttpError::new(
+                HttpErrorKind::MethodInvalid,
+                format!("the method {method} cannot be used"),
+            ));
+        }
+        let target =
+            Target::of(&parts.uri).map_err(|error| error.of(&shown(&method, &parts.uri)))?;
+        let asked = format!("{method} {target}");
+        self.allowed.judge(&method, &target)?;
+        let exchange = async {
+            let changes = ![Method::GET, Method::HEAD, Method::OPTIONS].contains(&method);
+            let key = options.idempotency_key.as_deref().filter(|_| changes);
+            let (headers, declared) = headers::outgoing(parts.headers, key)?;
+            let exact = body.size_hint().exact();
+            if let (Some(declared), Some(exact)) = (declared, exact)
+                && declared != exact
+            {
+                return Err(HttpError::new(
+                    HttpErrorKind::RequestBody(Some(exact)),
+                    "the body of the request is not as long as its content-length says",
+                ));
+            }
+            let max = self.allowed.max_request_body;
+            let body = RequestBody::gather(body, declared.or(exact), max).await?;
+            let permit = Arc::clone(&self.permits).acquire_owned();
+            let permit = match timeout_at(deadline, permit).await {
+                Ok(Ok(permit)) => permit,
+                _ => return Err(self.no_connection()),
+            };
+            let ask = Ask {
+                method: method.clone(),
+                headers,
+                body,
+                options,
+            };
+            let bounds = Bounds {
+                max: self.allowed.max_body,
+                deadline,
+                between_bytes: ask.options.between_bytes,
+            };
+            let (response, connection) = self.follow(ask, target).await?;
+            let (mut parts, incoming) = response.into_parts();
+            headers::strip(&mut parts.headers);
+            let body = ResponseBody::new(incoming, connection, permit, &bounds, asked.clone())?;
+            Ok(Response::from_parts(parts, body))
+        };
+        match timeout_at(deadline, exchange).await {
+            Ok(result) => result.map_err(|error| error.of(&asked)),
+            Err(_) if self.permits.available_permits() == 0 => Err(self.no_connection().of(&asked)),
+            Err(_) => Err(HttpError::new(
+                HttpErrorKind::Timeout,
+                "no response in time (timeout under [grants.http], and the deadline of the call)",
+            )
+            .of(&asked)),
+        }
+    }
+
+    fn no_connection(&self) -> HttpError {
+        HttpError::new(
+            HttpErrorKind::ConnectionLimit,
+            format!(
+                "{} requests of this plugin are under way and none ended in time (connections under [grants.http])",
+                self.allowed.connections
+            ),
+        )
+    }
+
+    /// Asks, and asks where it is redirected to.
+    async fn follow(
+        &self,
+        mut ask: Ask,
+        mut target: Target,
+    ) -> Result<(Response<Incoming>, Connection), HttpError> {
+        let mut hops = 0;
+        loop {
+            let (response, connection) = self.exchange(&mut ask, &target).await?;
+            let Some(location) = self.redirect(&ask, &response)? else {
+                return Ok((response, connection));
+            };
+            hops += 1;
+            if hops > self.allowed.redirects {
+                return Err(HttpError::new(
+                    HttpErrorKind::Loop,
+                    format!(
+                        "more than {} redirects (redirects under [grants.http])",
+                        self.allowed.redirects
+                    ),
+                ));
+            }
+            let next = target
+                .join(location.as_bytes())
+                .and_then(|next| {
+                    if target.origin.secure && !next.origin.secure {
+                        return Err(HttpError::new(
+                            HttpErrorKind::Denied,
+                            format!("to {next}, from https to http, which is never followed"),
+                        ));
+                    }
+                    self.allowed.judge(&ask.method, &next)?;
+                    Ok(next)
+                })
+                .map_err(|mut error| {
+                    error.message = format!("a redirect of {target}: {}", error.message);
+                    error
+                })?;
+            if next.origin != target.origin {
+                headers::to_strangers(&mut ask.headers);
+            }
+            target = next;
+        }
+    }
+
+    /// Where the response sends us, if we are to go.
+    fn redirect(
+        &self,
+        ask: &Ask,
+        response: &Response<Incoming>,
+    ) -> Result<Option<HeaderValue>, HttpError> {
+        let moved = matches!(
+            response.status(),
+            StatusCode::MOVED_PERMANENTLY
+                | StatusCode::FOUND
+                | StatusCode::SEE_OTHER
+                | StatusCode::TEMPORARY_REDIRECT
+                | StatusCode::PERMANENT_REDIRECT
+        );
+        let safe = [Method::GET, Method::HEAD].contains(&ask.method) && ask.body.is_empty();
+        if !moved || !safe || self.allowed.redirects == 0 {
+            return Ok(None);
+        }
+        let mut locations = response.headers().get_all(LOCATION).iter();
+        match (locations.next(), locations.next()) {
+            (None, _) => Ok(None),
+            (Some(location), None) => Ok(Some(location.clone())),
+            (Some(_), Some(_)) => Err(HttpError::new(
+                HttpErrorKind::Protocol,
+                "a redirect with more than one location",
+            )),
+        }
+    }
+
+    /// One request and its response, on a connection to an address that is allowed.
+    async fn exchange(
+        &self,
+        ask: &mut Ask,
+        target: &Target,
+    ) -> Result<(Response<Incoming>, Connection), HttpError> {
+        let addresses = self.addresses(ask, target).await?;
+        let local = addresses
+            .iter()
+            .all(|address| address.to_canonical().is_loopback());
+        let headers = self.headers(ask, target, local)?;
+        loop {
+            let (mut connection, reused) = match self.pool.take(&target.origin, &addresses) {
+                Some(connection) => (connection, true),
+                None => (self.connect(ask, target, &addresses).await?, false),
+            };
+            if connection.sender().ready().await.is_err() && reused {
+                continue;
+            }
+            let request = request(&ask.method, target, headers.clone(), ask.body.attempt())?;
+            let sending = connection.sender().try_send_request(request);
+            let sent = match ask.options.first_byte {
+                None => sending.await,
+                Some(span) => timeout(span, sending).await.map_err(|_| {
+                    HttpError::new(
+                        HttpErrorKind::ReadTimeout,
+                        "the response did not begin within the time that the driver waits",
+                    )
+                })?,
+            };
+            let mut failed = match sent {
+                Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                    return Err(HttpError::new(
+                        HttpErrorKind::Upgrade,
+                        "the other side wants to speak another protocol",
+                    ));
+                }
+                Ok(response) => return Ok((response, connection)),
+                Err(failed) => failed,
+            };
+            // A kept connection may have been closed by the other side just now.
+            let again = match (failed.take_message(), &ask.body) {
+                _ if !reused => false,
+                (_, RequestBody::Whole(bytes))
+                    if bytes.is_empty() && is_repeatable(&ask.method) =>
+                {
+                    true
+                }
+                (Some(_), RequestBody::Whole(_)) => true,
+                (Some(unsent), RequestBody::Streamed(_)) => {
+                    ask.body = RequestBody::Streamed(unsent.into_body());
+                    true
+                }
+                (None, _) => false,
+            };
+            if !again {
+                return Err(HttpError::hyper(&failed.into_error()));
+            }
+        }
+    }
+
+    /// The addresses of a host, all of them allowed.
+    async fn addresses(&self, ask: &Ask, target: &Target) -> Result<Vec<IpAddr>, HttpError> {
+        let name = match &target.origin.host {
+            Host::Address(address) => {
+                self.judge_address(*address, None)?;
+                return Ok(vec![*address]);
+            }
+            Host::Name(name) => name,
+        };
+        let looking = self.resolver.addresses(name);
+        let found = match ask.options.connect {
+            None => looking.await,
+            Some(span) => timeout(span, looking).await.map_err(|_| {
+                HttpError::new(
+                    HttpErrorKind::DnsTimeout,
+                    format!("no name server told the address of {name} in time"),
+                )
+            })?,
+        };
+        let found = found.map_err(|error| {
+            HttpError::new(
+                HttpErrorKind::Dns,
+                format!("the address of {name} cannot be found: {error}"),
+            )
+        })?;
+        if found.is_empty() {
+            return Err(HttpError::new(
+                HttpErrorKind::Dns,
+                format!("{name} has no address"),
+            ));
+        }
+        // One bad address among good ones is what an attack on the name looks like.
+        for address in &found {
+            self.judge_address(*address, Some(name))?;
+        }
+        Ok(found)
+    }
+
+    fn judge_address(&self, address: IpAddr, name: Option<&str>) -> Result<(), HttpError> {
+        let Some(special) = refused(address, &self.allowed.private) else {
+            return Ok(());
+        };
+        let subject = match name {
+            Some(name) => format!("{name} has the address {address}, and"),
+            None => "the address".to_owned(),
+        };
+        Err(HttpError::new(
+            HttpErrorKind::AddressProhibited,
+            format!(
+                "{subject} {} is {}: add \"{}\" to private under [grants.http]",
+                special.address, special.what, special.entry
+            ),
+        ))
+    }
+
+    async fn connect(
+        &self,
+        ask: &Ask,
+        target: &Target,
+        addresses: &[IpAddr],
+    ) -> Result<Connection, HttpError> {
+        let span = ask.options.connect.unwrap_or(self.allowed.timeout);
+        let tried = addresses.len().min(MAX_TRIED);
+        // One address that swallows everything must not use up the time of the others.
+        let each = span / u32::try_from(tried).unwrap_or(1).max(1);
+        let mut result = Err(HttpError::new(
+            HttpErrorKind::Dns,
+            "the host has no address",
+        ));
+        for address in addresses.iter().take(tried) {
+            let key = Key {
+                origin: target.origin.clone(),
+                address: *address,
+            };
+            let opening = Connection::open(key, self.tls.as_ref(), &self.pool);
+            result = timeout(each, opening).await.unwrap_or_else(|_| {
+                Err(HttpError::new(
+                    HttpErrorKind::ConnectionTimeout,
+                    format!("no connection to {address} in time"),
+                ))
+            });
+            match &result {
+                Err(error)
+                    if matches!(
+                        error.kind,
+                        HttpErrorKind::ConnectionRefused
+                            | HttpErrorKind::Unreachable
+                            | HttpErrorKind::ConnectionTimeout
+                    ) => {}
+                _ => break,
+            }
+        }
+        result
+    }
+
+    /// The headers as they are sent, with `host` and with secrets.
+    fn headers(&self, ask: &Ask, target: &Target, local: bool) -> Result<HeaderMap, HttpError> {
+        let mut headers = HeaderMap::with_capacity(ask.headers.len() + 2);
+        let host = HeaderValue::from_str(&target.origin.authority()).map_err(|_| {
+            HttpError::new(HttpErrorKind::UriInvalid, "the host cannot be in a header")
+        })?;
+        headers.insert(HOST, host);
+        for (name, value) in &ask.headers {
+            let value = if secrets::names_secret(value) {
+                secrets::fill(value, |secret| {
+                    self.allowed.judge_secret(secret, target, local)?;
+                    self.secrets
+                        .secret(secret)
+                        .map_err(|reason| HttpError::new(HttpErrorKind::Configuration, reason))
+                })?
+            } else {
+                value.clone()
+            };
+            headers.append(name.clone(), value);
+        }
+        Ok(headers)
+    }
+}
+
+fn is_repeatable(method: &Method) -> bool {
+    [Method::GET, Method::HEAD, Method::OPTIONS].contains(method)
+}
+
+fn request(
+    method: &Method,
+    target: &Target,
+    headers: HeaderMap,
+    body: Sent,
+) -> Result<Request<Sent>, HttpError> {
+    let mut request = Request::new(body);
+    *request.method_mut() = method.clone();
+    *request.uri_mut() = target.request_target().parse().map_err(|_| {
+        HttpError::new(HttpErrorKind::UriInvalid, "the path cannot be in a request")
+    })?;
+    *request.headers_mut() = headers;
+    Ok(request)
+}
+
+/// A request that was not understood, for the log: without its query, and not all of it.
+fn shown(method: &Method, uri: &Uri) -> String {
+    let text = uri.to_string();
+    let text = text.split('?').next().unwrap_or_default();
+    // A user name before the host may have a password with it.
+    let text = match text.rsplit_once('@') {
+        Some((_, rest)) => format!("...@{rest}"),
+        None => text.to_owned(),
+    };
+    let short: String = text.chars().take(200).collect();
+    format!("{method} {}", short.escape_debug())
+}
