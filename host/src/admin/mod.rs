@@ -111,7 +111,9 @@ fn capabilities(version: &Version) -> Vec<Capability> {
         .map(|ask| Capability {
             interface: ask.interface.clone(),
             grant: ask.grant.map(ToOwned::to_owned),
-            granted: ask.grant != Some("directories") || version.environment.directories.is_some(),
+            granted: ask
+                .grant
+                .is_none_or(|grant| version.settings.grants.granted(grant)),
         })
         .collect()
 }

@@ -320,11 +320,9 @@ impl Catalog {
     ) -> Result<Version, Unusable> {
         let loaded = self.loaded(candidate).await.map_err(Unusable::Bad)?;
         let name = wanted.name.to_string();
-        if loaded.driver.asks_for("directories") && settings.grants.directories.is_none() {
-            return Err(Unusable::Blocked(format!(
-                "it asks for directories on this machine and was not granted any; to grant them, put the line `grants.directories = {{}}` at the top of {}.toml (or `directories = {{}}` under its [grants])",
-                wanted.stem
-            )));
+        let asked = |grant: &str| loaded.driver.asks_for(grant);
+        if let Some(missing) = settings.grants.missing(asked, &wanted.stem) {
+            return Err(Unusable::Blocked(missing));
         }
         let values = {
             let settings = Arc::clone(settings);

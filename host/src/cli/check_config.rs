@@ -51,7 +51,8 @@ pub(super) fn run(places: &Places, json: bool) -> anyhow::Result<u8> {
                         reason: format!("there is no driver {driver}.wasm beside it"),
                     });
                 }
-                if let Err(error) = settings.resolve() {
+                let values = settings.resolve().err();
+                for error in values.into_iter().chain(settings.check_files()) {
                     problems.push(Problem {
                         file: file.clone(),
                         reason: error.to_string(),

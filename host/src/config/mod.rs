@@ -6,16 +6,20 @@
 mod daemon;
 mod deadlines;
 mod error;
+pub mod grants;
 mod name;
 mod plugin;
+mod secret;
 pub mod units;
 mod value;
 
 pub use daemon::{DEFAULT_FILE, Daemon, DaemonLimits, Log, LogFormat, Overrides};
 pub use error::ConfigError;
 pub(crate) use error::unknown;
+pub use grants::{Directories, Grants, State};
 pub use name::{NameError, PluginName};
-pub use plugin::{Directories, Grants, Instances, Limits, Pin, Plugin, State};
+pub use plugin::{Instances, Limits, Pin, Plugin};
+pub use secret::{SecretName, SecretSource};
 pub use value::Value;
 
 #[cfg(test)]

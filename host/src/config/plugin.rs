@@ -3,19 +3,20 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use semver::{Version, VersionReq};
 use serde::de::{Deserialize, Deserializer, Error as _};
 
-use super::{ConfigError, PluginName, Value, deadlines, units};
+use super::error::unknown;
+use super::grants::Grants;
+use super::{ConfigError, PluginName, SecretName, SecretSource, Value, deadlines, units};
 use crate::sandbox::MAX_MEMORY;
-use crate::store::Quota;
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
-const GIB: u64 = 1 << 30;
 
 /// What the operator says of a plugin. The default is a plugin without a file.
 #[derive(Debug, Clone, Default, PartialEq, serde::Deserialize)]
@@ -33,6 +34,8 @@ pub struct Plugin {
     pub config: BTreeMap<String, Value>,
     /// What the driver may do.
     pub grants: Grants,
+    /// Where secrets come from.
+    pub secrets: BTreeMap<SecretName, SecretSource>,
     /// How much of the machine it may take.
     pub limits: Limits,
     /// How long its instances live.
@@ -84,83 +87,6 @@ impl<'de> Deserialize<'de> for Pin {
     }
 }
 
-/// What a driver may do. State is granted without being named.
-#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Grants {
-    /// Directories of the machine, below the plugin's own root (`dockside:host/directories`).
-    pub directories: Option<Directories>,
-    /// Durable keys and values (`wasi:keyvalue`).
-    pub state: State,
-}
-
-impl Grants {
-    /// What the store and the directories are held to.
-    pub fn quota(&self) -> Quota {
-        Quota {
-            max_bytes: self.state.max_bytes,
-            max_keys: self.state.max_keys,
-            max_value_bytes: self.state.max_value_bytes,
-            max_directories: self
-                .directories
-                .as_ref()
-                .map_or(0, |directories| u64::from(directories.max)),
-            ..Quota::default()
-        }
-    }
-}
-
-/// The grant `directories`.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
-#[serde(
-    default,
-    deny_unknown_fields,
-    rename_all = "kebab-case",
-    expecting = "a table: directories = {} or directories = { max = 1000 }"
-)]
-pub struct Directories {
-    /// Number of directories.
-    #[serde(deserialize_with = "units::count::<_, 1, 10_000_000>")]
-    pub max: u32,
-}
-
-impl Default for Directories {
-    fn default() -> Self {
-        Self { max: 10_000 }
-    }
-}
-
-/// The grant `state`.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
-#[serde(
-    default,
-    deny_unknown_fields,
-    rename_all = "kebab-case",
-    expecting = "a table: state = { max-bytes = \"16MiB\", max-keys = 100000 }"
-)]
-pub struct State {
-    /// All keys and values together, in bytes.
-    #[serde(deserialize_with = "units::size::<_, 0, { 4 * GIB }>")]
-    pub max_bytes: u64,
-    /// Number of keys.
-    #[serde(deserialize_with = "max_keys")]
-    pub max_keys: u64,
-    /// Length of one value in bytes.
-    #[serde(deserialize_with = "units::size::<_, 1, { 64 * MIB }>")]
-    pub max_value_bytes: u64,
-}
-
-impl Default for State {
-    fn default() -> Self {
-        let quota = Quota::default();
-        Self {
-            max_bytes: quota.max_bytes,
-            max_keys: quota.max_keys,
-            max_value_bytes: quota.max_value_bytes,
-        }
-    }
-}
-
 /// How much of the machine a plugin may take.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
@@ -183,6 +109,9 @@ pub struct Limits {
     /// How long calls may take, by method (`VolumeDriver.Create`) or kind (`VolumeDriver`). See [`Limits::deadline`].
     #[serde(deserialize_with = "deadlines::read")]
     pub deadlines: BTreeMap<String, Duration>,
+    /// How long a call may go on behind its deadline, when it has been answered that it is still working. None: it ends at its deadline.
+    #[serde(deserialize_with = "background")]
+    pub background: Option<Duration>,
 }
 
 impl Default for Limits {
@@ -194,6 +123,7 @@ impl Default for Limits {
             log_bytes: 64 * KIB,
             deadline: None,
             deadlines: BTreeMap::new(),
+            background: None,
         }
     }
 }
@@ -237,7 +167,37 @@ impl Plugin {
             }
             value.rooted(directory);
         }
+        for source in plugin.secrets.values_mut() {
+            source.rooted(directory);
+        }
+        plugin.grants.rooted(directory);
+        plugin.check()?;
         Ok(plugin)
+    }
+
+    /// What one table says of another.
+    fn check(&self) -> Result<(), ConfigError> {
+        for (key, name) in self.grants.named_secrets() {
+            if self.secrets.contains_key(name) {
+                continue;
+            }
+            let known: Vec<&str> = self.secrets.keys().map(SecretName::as_str).collect();
+            return Err(ConfigError::new(if known.is_empty() {
+                format!(
+                    "{key}: there is no secret {name}: say where it is, with {name} = {{ file = \"PATH\" }} under [secrets]"
+                )
+            } else {
+                format!("{key}: {}", unknown("secret", name.as_str(), &known))
+            }));
+        }
+        if let Some(http) = &self.grants.http
+            && http.client_certificate.is_some() != http.client_key.is_some()
+        {
+            return Err(ConfigError::new(
+                "grants.http: client-certificate and client-key go together: one is a file, the other the name of a secret",
+            ));
+        }
+        Ok(())
     }
 
     /// The names under which Docker finds the plugin, where `stem` is the name of the file without its ending.
@@ -278,7 +238,28 @@ impl Plugin {
             .collect()
     }
 
-    /// The files that configuration values come from: when one changes, so does what the driver reads.
+    /// What is wrong now with the files that are read later: those of secrets, certificates and authorities.
+    pub fn check_files(&self) -> Vec<ConfigError> {
+        let secrets = self.secrets.iter().filter_map(|(name, source)| {
+            // What the daemon's environment holds can only be known there.
+            let SecretSource::File(_) = source else {
+                return None;
+            };
+            let error = source.resolve().err()?;
+            Some(ConfigError::new(format!("secrets.{name}: {error}")))
+        });
+        let files = self.grants.files().filter_map(|(key, file)| {
+            let error = File::open(file).err()?;
+            Some(ConfigError::new(format!(
+                "{key}: the file {} cannot be opened: {error}",
+                file.display()
+            )))
+        });
+        secrets.chain(files).collect()
+    }
+
+    /// The files that configuration values, certificates and authorities come from: when one changes, the plugin is loaded anew. Secrets are
+    /// read when they are used, so their files are not among them.
     pub fn files(&self) -> Vec<PathBuf> {
         self.config
             .values()
@@ -286,6 +267,7 @@ impl Plugin {
                 Value::File(file) => Some(file.clone()),
                 Value::Literal(_) | Value::Env(_) => None,
             })
+            .chain(self.grants.files().map(|(_, file)| file.clone()))
             .collect()
     }
 }
@@ -318,6 +300,14 @@ fn names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<Plugin
     Ok(Some(names))
 }
 
-fn max_keys<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-    units::count::<D, 0, 100_000_000>(deserializer).map(u64::from)
+fn background<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    const SHORTEST: Duration = Duration::from_secs(1);
+    const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+    let units::Span(span) = units::Span::deserialize(deserializer)?;
+    if span.is_zero() {
+        return Ok(None);
+    }
+    units::between(span, SHORTEST, LONGEST)
+        .map(Some)
+        .map_err(D::Error::custom)
 }

@@ -7,9 +7,12 @@
 
 mod daemon;
 mod errors;
+mod grants;
+mod matchers;
 mod names;
 mod plugins;
 mod reference;
+mod secrets;
 
 use std::path::Path;
 

@@ -79,7 +79,7 @@ impl Plugin {
         let serving = match &*self.standing() {
             Standing::Serving(serving) => Arc::clone(serving),
             Standing::Blocked(reason) | Standing::Broken(reason) => {
-                return self.without_driver(method, body, reason);
+                return self.without_driver(method, body, &in_a_line(reason));
             }
             Standing::Removed => {
                 let reason = self.removed_text();
@@ -147,7 +147,7 @@ impl Plugin {
         match &*self.standing() {
             Standing::Serving(_) => format!("plugin {} serves", self.name),
             Standing::Blocked(reason) | Standing::Broken(reason) => {
-                format!("plugin {}: {reason}", self.name)
+                format!("plugin {}: {}", self.name, in_a_line(reason))
             }
             Standing::Removed => self.removed_text(),
         }
@@ -383,6 +383,12 @@ impl Plugin {
         let answer = from_catalogue(&self.state, root, call, reason)?;
         Some(Reply::ok(encode(&answer)))
     }
+}
+
+/// A reason with a piece of TOML in it, for Docker, which shows one line.
+fn in_a_line(reason: &str) -> String {
+    let lines: Vec<&str> = reason.lines().filter(|line| !line.is_empty()).collect();
+    lines.join(" ")
 }
 
 impl Serving {

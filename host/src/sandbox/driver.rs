@@ -203,28 +203,44 @@ fn asks(component: &Component, engine: &Engine) -> Vec<Ask> {
     component
         .component_type()
         .imports(engine)
-        .filter_map(|(name, item)| {
+        .filter_map(|(interface, item)| {
             let ComponentItem::ComponentInstance(instance) = item.ty else {
                 return None;
             };
-            // An interface of types alone asks for nothing.
-            let functions = instance
+            let functions: Vec<&str> = instance
                 .exports(engine)
-                .any(|(_, item)| matches!(item.ty, ComponentItem::ComponentFunc(_)));
-            functions.then(|| Ask {
-                grant: grant_of(name),
-                interface: name.to_owned(),
+                .filter(|(_, item)| matches!(item.ty, ComponentItem::ComponentFunc(_)))
+                .map(|(name, _)| name)
+                .collect();
+            // An interface of types alone asks for nothing.
+            (!functions.is_empty()).then(|| Ask {
+                grant: grant_of(interface).filter(|_| functions.iter().any(|name| obtains(name))),
+                interface: interface.to_owned(),
             })
         })
         .collect()
 }
 
+/// Whether a function can be called without a handle. A method needs one, which the driver has been given by the host or by a function
+/// that it asks for.
+fn obtains(function: &str) -> bool {
+    !function.starts_with("[method]")
+}
+
+/// The grant that an interface needs, by the name of its table in the plugin's settings.
 fn grant_of(interface: &str) -> Option<&'static str> {
-    if interface.starts_with("dockside:host/directories@") {
-        Some("directories")
-    } else if interface.starts_with("wasi:keyvalue/") {
-        Some("state")
-    } else {
-        None
-    }
+    // Versions are for the linker: a grant is for an interface in each of them.
+    let name = interface.split('@').next().unwrap_or(interface);
+    Some(match name {
+        "dockside:host/directories" => "directories",
+        "dockside:host/mounts" => "mounts",
+        "dockside:host/images" => "images",
+        "dockside:host/links" => "links",
+        "dockside:host/nat" => "nat",
+        "dockside:host/secrets" => "secrets",
+        "dockside:host/outbox" => "outbox",
+        "wasi:http/outgoing-handler" => "http",
+        _ if name.starts_with("wasi:keyvalue/") => "state",
+        _ => return None,
+    })
 }

@@ -97,8 +97,8 @@ fn errors_say_where_and_what_instead() {
             "line 2, column 1: unknown key `directorys`: did you mean `directories`?",
         ),
         (
-            "[grants]\nmounts = {}",
-            "unknown key `mounts`: known here are `directories`, `state`",
+            "[grants]\nmounts = true",
+            "expected a table: mounts = { tmpfs",
         ),
         (
             "[grants]\ndirectories = true",
@@ -112,6 +112,161 @@ fn errors_say_where_and_what_instead() {
         (
             "[grants]\nstate = { max-byte = 3 }",
             "did you mean `max-bytes`?",
+        ),
+        (
+            "[grants.mounts]\nhostpaths = []",
+            "did you mean `host-paths`?",
+        ),
+        (
+            "[grants.mounts]\nhost-paths = [\"/a\", \"srv\"]",
+            "line 2, column 14: \"srv\" is no absolute path",
+        ),
+        (
+            "[grants.mounts]\nhost-paths = [\"/srv/../etc\"]",
+            "a path with .. in it can lead anywhere",
+        ),
+        (
+            "[grants.mounts]\nnfs = [\"nas\"]",
+            "\"nas\" is no export: write \"server:/path\"",
+        ),
+        (
+            "[grants.mounts]\nnfs = [\"fd00::1:/x\"]",
+            "an IPv6 address in brackets",
+        ),
+        (
+            "[grants.mounts]\nnfs = [\"10.1:/x\"]",
+            "an address in an unusual spelling",
+        ),
+        (
+            "[grants.mounts]\nnfs = [\"*.example.com:/x\"]",
+            "neither a host name nor an address",
+        ),
+        (
+            "[grants.mounts]\ncifs = [\"\\\\\\\\server\\\\share\"]",
+            "the form is \"//server/share\"",
+        ),
+        (
+            "[grants.mounts]\ncifs = [\"//server\"]",
+            "the form is \"//server/share\"",
+        ),
+        (
+            "[grants.mounts]\nhelpers = [\"sshfs\"]",
+            "expected a table: helpers = { sshfs = ",
+        ),
+        (
+            "[grants.mounts]\nhelpers = { sshf = [] }",
+            "did you mean `sshfs`?",
+        ),
+        (
+            "[grants.mounts]\nhelpers = { rclone = [\":local:/\"] }",
+            "the form is \"user@host:/path\"",
+        ),
+        (
+            "[grants.mounts]\ntmpfs = \"1k\"",
+            "1KiB is too small: at least 4KiB",
+        ),
+        (
+            "[grants.mounts]\non-dead = \"remunt\"",
+            "did you mean `remount`?",
+        ),
+        (
+            "[grants.mounts]\nprobe-every = \"0s\"",
+            "0s is too short: at least 1s",
+        ),
+        (
+            "[grants.images]\nmax-size = \"2PiB\"",
+            "2PiB is too large: at most 1PiB",
+        ),
+        (
+            "[grants.images]\nfilesystems = [\"ext3\"]",
+            "did you mean `ext4`?",
+        ),
+        (
+            "[grants.links]\nkinds = [\"vlan\"]",
+            "unknown value `vlan`: did you mean `vxlan`?",
+        ),
+        (
+            "[grants.links]\nparents = [\"eth0/1\"]",
+            "cannot be the name of a link",
+        ),
+        (
+            "[grants.links]\nroutes = [\"10.0.0.1/8\"]",
+            "write \"10.0.0.0/8\" for the network, or \"10.0.0.1/32\"",
+        ),
+        (
+            "[grants.links]\nroutes = [\"10.0.0.1\"]",
+            "is no network: write an address and the length of its prefix",
+        ),
+        (
+            "[grants.nat]\npublish = [\"80-79\"]",
+            "the first port of a range is not above the last",
+        ),
+        (
+            "[grants.nat]\npublish = [\"0-79\"]",
+            "ports are from 1 to 65535",
+        ),
+        ("[grants.nat]\npublish = [-1]", "ports are from 1 to 65535"),
+        (
+            "[grants.nat]\npublish = [\"80/tcp\"]",
+            "ports are from 1 to 65535",
+        ),
+        (
+            "[grants.http]\nallow = [\"get https://x/\"]",
+            "the method is in capital letters",
+        ),
+        (
+            "[grants.http]\nallow = [\"GET ftp://x/\"]",
+            "the URL begins with https:// or http://",
+        ),
+        (
+            "[grants.http]\nallow = [\"https://x/\"]",
+            "a method or a URL is missing",
+        ),
+        (
+            "[grants.http]\nallow = [\"GET https://x\"]",
+            "the path is missing",
+        ),
+        (
+            "[grants.http]\nsecrets = [\"a b\"]",
+            "the name of a secret has 1 to 128",
+        ),
+        (
+            "[grants.http]\nsecrets = [\"token\"]",
+            "grants.http.secrets: there is no secret token: say where it is, with token = { file",
+        ),
+        (
+            "[grants.secrets]\nuse = [\"tokn\"]\n[secrets]\ntoken.env = \"T\"",
+            "grants.secrets.use: unknown secret `tokn`: did you mean `token`?",
+        ),
+        (
+            "[grants.http]\nclient-certificate = \"c.pem\"",
+            "client-certificate and client-key go together",
+        ),
+        ("[grants.outbox]\nmax = 0", "0 must be from 1 to"),
+        (
+            "[secrets]\nx = { fil = \"/x\" }",
+            "unknown key `fil`: did you mean `file`?",
+        ),
+        ("[secrets]\nx = {}", "a secret needs { file"),
+        (
+            "[secrets]\nx = { file = \"a\", env = \"B\" }",
+            "a secret comes from one place",
+        ),
+        (
+            "[secrets]\nx = { credential = \"../a\" }",
+            "is no name of a credential",
+        ),
+        (
+            "[secrets]\n\"a b\" = { env = \"A\" }",
+            "the name of a secret has 1 to 128",
+        ),
+        (
+            "[limits]\nbackground = \"500ms\"",
+            "500ms is too short: at least 1s",
+        ),
+        (
+            "[limits]\nbackground = \"25h\"",
+            "1day 1h is too long: at most 1day",
         ),
         (
             "[config]\nx = [1]",

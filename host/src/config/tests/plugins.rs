@@ -120,6 +120,20 @@ fn a_deadline_ends_before_the_engine_gives_up() {
 }
 
 #[test]
+fn a_call_ends_at_its_deadline_unless_it_may_go_on_behind_it() {
+    for (text, expected) in [
+        ("", None),
+        ("background = \"0s\"", None),
+        ("background = \"1s\"", Some(1)),
+        ("background = \"24h\"", Some(86_400)),
+    ] {
+        let plugin = plugin(&format!("[limits]\n{text}")).unwrap();
+        let expected = expected.map(Duration::from_secs);
+        assert_eq!(plugin.limits.background, expected, "{text}");
+    }
+}
+
+#[test]
 fn grants_become_quotas() {
     let quota = |text: &str| plugin(text).unwrap().grants.quota();
     let usual = crate::store::Quota::default();

@@ -2,6 +2,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::{daemon, plugin};
+use crate::config::grants::{Http, Images, Links, Mounts, Nat, Outbox};
 use crate::config::{Daemon, Limits, Plugin, State};
 
 #[test]
@@ -80,7 +81,19 @@ fn the_annotated_files_hold_every_key_and_the_defaults() {
         );
     }
     let example = plugin(plugin_file).unwrap();
-    for table in ["", "grants", "limits", "instances"] {
+    for table in [
+        "",
+        "grants",
+        "grants.mounts",
+        "grants.images",
+        "grants.links",
+        "grants.nat",
+        "grants.http",
+        "grants.secrets",
+        "grants.outbox",
+        "limits",
+        "instances",
+    ] {
         let header = if table.is_empty() {
             String::new()
         } else {
@@ -92,10 +105,11 @@ fn the_annotated_files_hold_every_key_and_the_defaults() {
             "{table}"
         );
     }
-    for grant in ["directories", "state"] {
+    for grant in ["directories", "state", "mounts.helpers"] {
+        let name = grant.rsplit('.').next().unwrap();
         let line = plugin_file
             .lines()
-            .find(|line| line.starts_with(&format!("{grant} = ")))
+            .find(|line| line.starts_with(&format!("{name} = ")))
             .unwrap();
         for key in known_keys::<Plugin>(&format!("[grants.{grant}]")) {
             assert!(line.contains(&format!("{key} = ")), "{grant} {key}");
@@ -106,7 +120,47 @@ fn the_annotated_files_hold_every_key_and_the_defaults() {
         ..Limits::default()
     };
     assert_eq!(example.limits, defaults);
-    assert_eq!(example.grants.state, State::default());
+    let grants = &example.grants;
+    assert_eq!(grants.state, State::default());
+    let mounts = grants.mounts.clone().unwrap();
+    let defaults = Mounts {
+        tmpfs: mounts.tmpfs,
+        host_paths: mounts.host_paths.clone(),
+        nfs: mounts.nfs.clone(),
+        cifs: mounts.cifs.clone(),
+        helpers: mounts.helpers.clone(),
+        ..Mounts::default()
+    };
+    assert_eq!(mounts, defaults);
+    assert_eq!(grants.images, Some(Images::default()));
+    let links = grants.links.clone().unwrap();
+    assert_eq!(links.kinds[..2], Links::default().kinds);
+    assert_eq!(links.max, Links::default().max);
+    let nat = grants.nat.clone().unwrap();
+    let defaults = Nat {
+        publish: nat.publish.clone(),
+        ..Nat::default()
+    };
+    assert_eq!(nat, defaults);
+    let http = grants.http.clone().unwrap();
+    let defaults = Http {
+        allow: http.allow.clone(),
+        private: http.private.clone(),
+        secrets: http.secrets.clone(),
+        ..Http::default()
+    };
+    assert_eq!(http, defaults);
+    assert_eq!(grants.outbox, Some(Outbox::default()));
+    let whole = ["ca", "client-certificate", "client-key", "background"]
+        .iter()
+        .fold(plugin_file.to_owned(), |text, key| {
+            text.replace(&format!("# {key} = "), &format!("{key} = "))
+        });
+    let whole = plugin(&whole).unwrap();
+    assert_eq!(whole.limits.background.unwrap().as_secs(), 600);
+    let http = whole.grants.http.clone().unwrap();
+    assert_eq!(http.client_key.unwrap().as_str(), "client-key");
+    assert!(whole.files().contains(&"/drivers/corp-ca.pem".into()));
     for (uncommented, expected) in [("# deadline = \"30s\"", Some(30)), ("", None)] {
         let text = plugin_file.replace(
             "# deadline = ",
