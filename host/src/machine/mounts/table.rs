@@ -1,0 +1,264 @@
+//! The kernel's table of mounts.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+
+use crate::machine::{ErrorKind, MachineError};
+
+/// One line of the mount table, as this thread's mount namespace has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MountInfo {
+    /// The number of this mount.
+    pub id: u64,
+    /// The number of the mount that it lies in or over.
+    pub parent: u64,
+    /// The number of the file system's device, `major:minor`.
+    pub device: String,
+    /// The directory of the file system that is mounted.
+    pub root: PathBuf,
+    /// Where it is mounted.
+    pub point: PathBuf,
+    /// What holds for this mount: `rw`, `nosuid` and so on.
+    pub options: Vec<String>,
+    /// How mounts below it spread: `shared:1`, `master:2`; empty when they do not.
+    pub propagation: Vec<String>,
+    /// The type of the file system.
+    pub filesystem: String,
+    /// What the file system calls its source.
+    pub source: OsString,
+    /// What holds for the file system.
+    pub super_options: String,
+}
+
+impl MountInfo {
+    /// Whether using this file system may wait for another machine or for a process.
+    pub fn waits(&self) -> bool {
+        let name = self.filesystem.as_str();
+        name.starts_with("fuse")
+            || matches!(
+                name,
+                "nfs"
+                    | "nfs4"
+                    | "cifs"
+                    | "smb3"
+                    | "smbfs"
+                    | "ceph"
+                    | "9p"
+                    | "afs"
+                    | "virtiofs"
+                    | "autofs"
+                    | "lustre"
+                    | "glusterfs"
+                    | "gfs2"
+                    | "ocfs2"
+                    | "beegfs"
+            )
+    }
+
+    fn parse(line: &[u8]) -> Option<MountInfo> {
+        let mut fields = line.split(|byte| *byte == b' ');
+        let id = number(fields.next()?)?;
+        let parent = number(fields.next()?)?;
+        let device = text(fields.next()?);
+        let root = PathBuf::from(unescaped(fields.next()?));
+        let point = PathBuf::from(unescaped(fields.next()?));
+        let options = text(fields.next()?).split(',').map(str::to_owned).collect();
+        let mut propagation = Vec::new();
+        loop {
+            match fields.next()? {
+                b"-" => break,
+                field => propagation.push(text(field)),
+            }
+        }
+        Some(MountInfo {
+            id,
+            parent,
+            device,
+            root,
+            point,
+            options,
+            propagation,
+            filesystem: text(&unescaped(fields.next()?).into_vec()),
+            source: unescaped(fields.next()?),
+            super_options: fields
+                .next()
+                .map(|field| text(&unescaped(field).into_vec()))
+                .unwrap_or_default(),
+        })
+    }
+}
+
+fn number(field: &[u8]) -> Option<u64> {
+    std::str::from_utf8(field).ok()?.parse().ok()
+}
+
+fn text(field: &[u8]) -> String {
+    String::from_utf8_lossy(field).into_owned()
+}
+
+/// The kernel writes blanks, newlines and backslashes as a backslash and three octal digits.
+fn unescaped(field: &[u8]) -> OsString {
+    let mut bytes = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let [first, after @ ..] = rest {
+        rest = match (first, after) {
+            (
+                b'\\',
+                [
+                    high @ b'0'..=b'3',
+                    middle @ b'0'..=b'7',
+                    low @ b'0'..=b'7',
+                    after @ ..,
+                ],
+            ) => {
+                bytes.push(((high - b'0') << 6) | ((middle - b'0') << 3) | (low - b'0'));
+                after
+            }
+            _ => {
+                bytes.push(*first);
+                after
+            }
+        };
+    }
+    OsString::from_vec(bytes)
+}
+
+/// Reads the mount table, in the order in which things were mounted one over another.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn mount_table() -> Result<Vec<MountInfo>, MachineError> {
+    // The thread's and not the process's: mounting goes on in threads with a mount namespace of their own.
+    let table = std::fs::read("/proc/thread-self/mountinfo")
+        .map_err(|error| MachineError::io("read the mount table", &error))?;
+    parse(&table)
+}
+
+fn parse(table: &[u8]) -> Result<Vec<MountInfo>, MachineError> {
+    table
+        .split(|byte| *byte == b'\n')
+        .filter(|line| !line.is_empty())
+        .map(|line| {
+            MountInfo::parse(line).ok_or_else(|| {
+                MachineError::new(
+                    ErrorKind::Other,
+                    format!(
+                        "cannot read the mount table: a line makes no sense: {}",
+                        String::from_utf8_lossy(line).escape_debug()
+                    ),
+                )
+            })
+        })
+        .collect()
+}
+
+/// What is mounted at a directory or anywhere below it. The path must have no symbolic link in it.
+///
+/// # Errors
+/// When the mount table cannot be read.
+pub fn mounted_below(path: &Path) -> Result<Vec<MountInfo>, MachineError> {
+    let mut table = mount_table()?;
+    table.retain(|info| info.point.starts_with(path));
+    Ok(table)
+}
+
+/// The mount that a path lies in, as far as the table alone tells.
+pub(super) fn holding<'a>(table: &'a [MountInfo], path: &Path) -> Option<&'a MountInfo> {
+    // Of mounts at one place the last one covers the others.
+    table
+        .iter()
+        .filter(|info| path.starts_with(&info.point))
+        .max_by_key(|info| info.point.components().count())
+}
+
+#[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_every_field_of_a_line() {
+        let table = parse(
+            b"36 35 98:0 /mnt1 /mnt2 rw,noatime shared:1 master:2 - ext3 /dev/root rw,errors=continue\n\
+              41 36 0:38 / /a\\040b\\134c\\012d\\011e ro,nosuid - fuse.sshfs user@host:/x\\040y rw\n",
+        )
+        .unwrap();
+        assert_eq!(
+            table[0],
+            MountInfo {
+                id: 36,
+                parent: 35,
+                device: "98:0".into(),
+                root: "/mnt1".into(),
+                point: "/mnt2".into(),
+                options: vec!["rw".into(), "noatime".into()],
+                propagation: vec!["shared:1".into(), "master:2".into()],
+                filesystem: "ext3".into(),
+                source: "/dev/root".into(),
+                super_options: "rw,errors=continue".into(),
+            }
+        );
+        assert_eq!(table[1].point, PathBuf::from("/a b\\c\nd\te"));
+        assert_eq!(table[1].source, OsString::from("user@host:/x y"));
+        assert!(table[1].propagation.is_empty());
+        assert!(table[1].waits() && !table[0].waits());
+    }
+
+    #[test]
+    fn unescapes_only_what_the_kernel_escapes() {
+        for (written, meant) in [
+            (&b"plain"[..], &b"plain"[..]),
+            (b"\\040", b" "),
+            (b"\\", b"\\"),
+            (b"\\04", b"\\04"),
+            (b"\\777", b"\\777"),
+            (b"\\377\\000", b"\xff\x00"),
+            (b"a\\134040", b"a\\040"),
+            (b"", b""),
+        ] {
+            assert_eq!(unescaped(written).into_vec(), meant, "{written:?}");
+        }
+    }
+
+    #[test]
+    fn says_which_line_of_a_mount_table_makes_no_sense() {
+        for line in [
+            &b"36"[..],
+            b"x 35 98:0 / / rw - ext4 a rw",
+            b"36 35 98:0 / / rw ext4",
+        ] {
+            let error = parse(line).unwrap_err();
+            assert!(error.message.contains("makes no sense"), "{error}");
+        }
+    }
+
+    #[test]
+    fn reads_the_table_of_this_machine() {
+        let table = mount_table().unwrap();
+        assert!(table.iter().any(|info| info.point == Path::new("/")));
+        assert_eq!(mounted_below(Path::new("/")).unwrap().len(), table.len());
+    }
+
+    #[test]
+    fn a_path_lies_in_the_last_of_the_nearest_mounts() {
+        let table = parse(
+            b"1 0 8:0 / / rw - ext4 a rw\n2 1 8:1 / /data rw - ext4 b rw\n\
+              3 2 8:2 / /data rw - ext4 c rw\n4 1 8:3 / /database rw - ext4 d rw\n",
+        )
+        .unwrap();
+        for (path, id) in [
+            ("/data/x", 3),
+            ("/data", 3),
+            ("/dat", 1),
+            ("/database/x", 4),
+        ] {
+            assert_eq!(holding(&table, Path::new(path)).unwrap().id, id, "{path}");
+        }
+    }
+}
