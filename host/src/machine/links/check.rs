@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::edit::Edit;
-use super::record::{FdbEntry, Link, LinkKind, Mac, mint_name};
+use super::record::{FdbEntry, Link, LinkKind, Mac, MacvlanMode, mint_name};
 use crate::machine::{ErrorKind, MachineError};
 
 /// The least that IPv4 works with (RFC 791), and the most that fits into an IP packet.
@@ -14,14 +14,19 @@ const MTU: std::ops::RangeInclusive<u32> = 68..=65535;
 const MTU_IPV6: u32 = 1280;
 /// IFNAMSIZ of the kernel, without the closing zero.
 const NAME_BYTES: usize = 15;
-/// A route to more than this is as good as a default route: two of 0.0.0.0/1 and 128.0.0.0/1 are one. 10.0.0.0/8 and fc00::/7 are the
-/// widest networks that a site has of its own.
-const WIDEST: (u8, u8) = (8, 7);
-
 type Checked = Result<(), MachineError>;
 
 fn invalid(text: impl Into<String>) -> MachineError {
     MachineError::new(ErrorKind::Invalid, text)
+}
+
+/// What it takes to find a link, and to end it: what is on it no longer matters then.
+pub(super) fn identity(link: &Link) -> Checked {
+    minted(&link.name, &link.id)?;
+    match link.kind.peer() {
+        Some(peer) => minted(&peer.name, &peer.id),
+        None => Ok(()),
+    }
 }
 
 /// Everything that a record says.
@@ -51,16 +56,18 @@ pub(super) fn link(link: &Link) -> Checked {
 pub(super) fn edit(on: &LinkKind, edit: &Edit) -> Checked {
     match edit {
         Edit::Kind(to) => {
-            if std::mem::discriminant(on) != std::mem::discriminant(to) {
-                return Err(invalid(format!(
-                    "a {} cannot become a {}",
-                    on.word(),
-                    to.word()
-                )));
-            }
-            kind(to)
+            kind(to)?;
+            becomes(on, to)
         }
-        Edit::Mac(mac) => unicast(mac),
+        Edit::Mac(mac) => {
+            let passthru = MacvlanMode::Passthru;
+            if matches!(on, LinkKind::Macvlan { mode, .. } if *mode == passthru) {
+                return Err(invalid(
+                    "a macvlan link in the mode passthru has its parent's MAC address: another one would change the parent",
+                ));
+            }
+            unicast(mac)
+        }
         Edit::Mtu(mtu) if !MTU.contains(mtu) => Err(invalid(format!(
             "an MTU of {mtu} bytes is not possible: it must be {} to {}",
             MTU.start(),
@@ -79,6 +86,36 @@ pub(super) fn edit(on: &LinkKind, edit: &Edit) -> Checked {
         Edit::RemoveNeighbour(ip) => host(ip),
         Edit::Mtu(_) | Edit::Master { to: None, .. } | Edit::Port(_) | Edit::Up(_) => Ok(()),
     }
+}
+
+/// Whether the kernel changes a link of one kind into the other.
+fn becomes(from: &LinkKind, to: &LinkKind) -> Checked {
+    let fixed = match (from, to) {
+        (LinkKind::Bridge { .. }, LinkKind::Bridge { .. }) => true,
+        (LinkKind::Macvlan { parent: from, .. }, LinkKind::Macvlan { parent: to, .. }) => {
+            from == to
+        }
+        (
+            LinkKind::Vxlan {
+                vni, port, local, ..
+            },
+            LinkKind::Vxlan {
+                vni: to_vni,
+                port: to_port,
+                local: to_local,
+                ..
+            },
+        ) => (vni, port, local) == (to_vni, to_port, to_local),
+        _ => from == to,
+    };
+    if fixed {
+        return Ok(());
+    }
+    Err(invalid(format!(
+        "this {} cannot become that {}: make a new link",
+        from.word(),
+        to.word()
+    )))
 }
 
 fn kind(kind: &LinkKind) -> Checked {
@@ -177,6 +214,15 @@ fn unicast(mac: &Mac) -> Checked {
     Ok(())
 }
 
+/// The shortest prefix that leaves the host's default route its meaning, which two routes to 0.0.0.0/1 and 128.0.0.0/1 do not. 10.0.0.0/8
+/// and fc00::/7 are the largest networks that a site has of its own.
+fn widest(ip: &IpAddr) -> u8 {
+    match ip {
+        IpAddr::V4(_) => 8,
+        IpAddr::V6(_) => 7,
+    }
+}
+
 /// An address that one host can have.
 fn host(ip: &IpAddr) -> Checked {
     let broadcast = matches!(ip, IpAddr::V4(ip) if ip.is_broadcast());
@@ -192,13 +238,19 @@ fn host(ip: &IpAddr) -> Checked {
 fn address(address: &IpNet) -> Checked {
     host(&address.addr())?;
     // A network with two addresses or one has neither an address of its own nor a broadcast address.
-    let small = address.max_prefix_len() - address.prefix_len() < 2;
+    let bits = address.prefix_len();
+    if bits < widest(&address.addr()) {
+        return Err(invalid(format!(
+            "{address} would take the place of the host's default route: no network is that large"
+        )));
+    }
+    let small = address.max_prefix_len() - bits < 2;
     let taken = match address {
         IpNet::V4(net) => net.addr() == net.network() || net.addr() == net.broadcast(),
         // The all-zeros address is the routers' anycast address, which a gateway may well use.
         IpNet::V6(_) => false,
     };
-    if address.prefix_len() == 0 || (taken && !small) {
+    if taken && !small {
         return Err(invalid(format!(
             "{address} is a network, or its broadcast address, and not an address of a host"
         )));
@@ -219,12 +271,7 @@ fn route(route: &super::record::Route) -> Checked {
             "{to} is the host's own, so no route leads there"
         )));
     }
-    let widest = if to.addr().is_ipv4() {
-        WIDEST.0
-    } else {
-        WIDEST.1
-    };
-    if to.prefix_len() < widest && !route.allow_default {
+    if to.prefix_len() < widest(&to.addr()) && !route.allow_default {
         return Err(invalid(format!(
             "a route to {to} would take the place of the host's default route, which the plugin's grant does not allow"
         )));

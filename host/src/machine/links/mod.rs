@@ -73,7 +73,7 @@ pub fn perform(link: &Link) -> Result<(), MachineError> {
 ///
 /// The kernel refuses.
 pub fn undo(link: &Link) -> Result<(), MachineError> {
-    check::link(link)?;
+    check::identity(link)?;
     let link = link.clone();
     thread::run(move |kernel| make::remove(kernel, &link))
 }
@@ -84,7 +84,7 @@ pub fn undo(link: &Link) -> Result<(), MachineError> {
 ///
 /// The kernel refuses.
 pub fn look(link: &Link) -> Result<Presence, MachineError> {
-    check::link(link)?;
+    check::identity(link)?;
     let link = link.clone();
     thread::run(move |kernel| make::look(kernel, &link))
 }
@@ -107,7 +107,7 @@ pub fn repair(link: &Link) -> Result<Vec<String>, MachineError> {
 ///
 /// The kernel refuses.
 pub fn whereabouts(link: &Link) -> Result<Whereabouts, MachineError> {
-    check::link(link)?;
+    check::identity(link)?;
     let link = link.clone();
     thread::run(move |kernel| make::whereabouts(kernel, &link))
 }

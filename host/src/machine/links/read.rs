@@ -74,6 +74,24 @@ impl Seen {
         seen
     }
 
+    /// The options of its kind that a record may set.
+    #[cfg(test)]
+    pub(super) fn options(&self) -> String {
+        match &self.data {
+            Some(InfoData::Bridge(options)) => format!(
+                "{:?}",
+                options
+                    .iter()
+                    .filter(|one| matches!(
+                        one,
+                        InfoBridge::StpState(_) | InfoBridge::MulticastSnooping(_)
+                    ))
+                    .collect::<Vec<_>>()
+            ),
+            other => format!("{other:?}"),
+        }
+    }
+
     /// Whether it is a bridge that keeps VLANs apart.
     pub(super) fn filters_vlans(&self) -> bool {
         match &self.data {

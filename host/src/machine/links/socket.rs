@@ -65,6 +65,7 @@ impl Refusal {
         };
         let hint = match self.errno {
             Errno::PERM => "; dockside needs the capability CAP_NET_ADMIN for this",
+            Errno::NETDOWN => "; the link that it stands on must be up",
             Errno::OPNOTSUPP | Errno::PROTONOSUPPORT | Errno::AFNOSUPPORT => {
                 "; the running kernel lacks this, or the module for it"
             }

@@ -32,6 +32,14 @@ pub(super) fn run_or<T: Send + 'static>(
     work: impl FnOnce(&mut Kernel) -> Result<T, MachineError> + Send + 'static,
     unwanted: impl FnOnce(&mut Kernel) + Send + 'static,
 ) -> Result<T, MachineError> {
+    run_within(ANSWER, work, unwanted)
+}
+
+fn run_within<T: Send + 'static>(
+    limit: Duration,
+    work: impl FnOnce(&mut Kernel) -> Result<T, MachineError> + Send + 'static,
+    unwanted: impl FnOnce(&mut Kernel) + Send + 'static,
+) -> Result<T, MachineError> {
     // Without a buffer: an answer is either received, or known not to be.
     let (answer, result) = sync_channel(0);
     let given_up = Arc::new(AtomicBool::new(false));
@@ -44,11 +52,11 @@ pub(super) fn run_or<T: Send + 'static>(
             unwanted(kernel);
         }
     }))?;
-    let message = match result.recv_timeout(ANSWER) {
+    let message = match result.recv_timeout(limit) {
         Ok(result) => return result,
         Err(RecvTimeoutError::Timeout) => format!(
             "the kernel did not answer about network links within {} seconds: something else holds them, see the kernel's log",
-            ANSWER.as_secs()
+            limit.as_secs()
         ),
         Err(RecvTimeoutError::Disconnected) => {
             "the thread for network links ended in the middle of its work: please report this, with dockside's log"
@@ -83,5 +91,50 @@ fn serve(jobs: &Receiver<Job>) {
     let mut kernel = Kernel::default();
     while let Ok(job) = jobs.recv() {
         job(&mut kernel);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    #[test]
+    fn what_nobody_waits_for_any_more_is_taken_back_before_anything_else() {
+        let (go, going) = channel::<()>();
+        let (done, order) = mpsc::channel();
+        let (first, second) = (done.clone(), done);
+        let error = run_within(
+            Duration::ZERO,
+            move |_| {
+                let _ = going.recv();
+                Ok(())
+            },
+            move |_| first.send("taken back").unwrap(),
+        )
+        .unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Unreachable);
+        drop(go);
+        run(move |_| {
+            second.send("next").unwrap();
+            Ok(())
+        })
+        .unwrap();
+        let order: Vec<_> = order.iter().collect();
+        // Where the thread came to it too late, it was not even begun.
+        assert!(matches!(
+            order.as_slice(),
+            ["taken back", "next"] | ["next"]
+        ));
+    }
+
+    #[test]
+    fn work_that_panics_takes_no_other_work_with_it() {
+        let error = run::<()>(|_| panic!("a test wants this")).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Unreachable);
+        while run(|_| Ok(7)).is_err() {
+            std::thread::yield_now();
+        }
     }
 }

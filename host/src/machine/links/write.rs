@@ -28,6 +28,8 @@ use super::state::{State, id_of};
 pub(super) fn apply(kernel: &mut Kernel, link: &Seen, edit: &Edit) -> Result<(), Refusal> {
     let index = link.index;
     let refusal = match order(kernel, link, edit) {
+        // The kernel passes over an option that it does not change, rather than refuse it.
+        Ok(()) if matches!(edit, Edit::Kind(_)) => return changed(kernel, index, edit),
         Ok(()) => return Ok(()),
         Err(refusal) => refusal,
     };
@@ -52,6 +54,17 @@ pub(super) fn apply(kernel: &mut Kernel, link: &Seen, edit: &Edit) -> Result<(),
         return Ok(());
     }
     Err(refusal)
+}
+
+fn changed(kernel: &mut Kernel, index: u32, edit: &Edit) -> Result<(), Refusal> {
+    if let Some(now) = read::by_index(kernel, index)?
+        && State::of(now).holds(kernel, edit)?
+    {
+        return Ok(());
+    }
+    let text =
+        "the kernel does not change this on a link that is there, so the link must be made anew";
+    Err(Refusal::new(Errno::INVAL, text))
 }
 
 fn order(kernel: &mut Kernel, link: &Seen, edit: &Edit) -> Result<(), Refusal> {
@@ -222,11 +235,9 @@ pub(super) fn kind_attributes(
             device,
             learning,
         } => {
-            let mut options = vec![
-                InfoVxlan::Id(*vni),
-                InfoVxlan::Port(*port),
-                InfoVxlan::Learning(*learning),
-            ];
+            let mut options = vec![InfoVxlan::Id(*vni), InfoVxlan::Learning(*learning)];
+            // The kernel takes no port for a link that is there, not even the one that it has.
+            options.extend(there.is_none().then_some(InfoVxlan::Port(*port)));
             options.extend(local.map(|ip| match ip {
                 IpAddr::V4(ip) => InfoVxlan::Local(ip),
                 IpAddr::V6(ip) => InfoVxlan::Local6(ip),

@@ -51,6 +51,19 @@ fn edits(network: &Link, other: &Link) -> Vec<(u8, Edit)> {
         mac,
         to: to.parse().unwrap(),
     };
+    let stp = LinkKind::Bridge {
+        stp: true,
+        multicast_snooping: true,
+        vlan_filtering: false,
+    };
+    let learning = LinkKind::Vxlan {
+        vni: 7,
+        port: 4790,
+        local: Some("10.1.0.1".parse().unwrap()),
+        remote: None,
+        device: None,
+        learning: true,
+    };
     let master = |to: Option<&Link>| Edit::Master {
         to: to.map(|to| to.name.clone()),
         foreign: false,
@@ -71,6 +84,8 @@ fn edits(network: &Link, other: &Link) -> Vec<(u8, Edit)> {
         (b'p', Edit::Up(false)),
         (b'p', master(Some(network))),
         (b'p', master(Some(other))),
+        (b'b', Edit::Kind(stp)),
+        (b'v', Edit::Kind(learning)),
         (b'v', Edit::AddFdb(remote([0; 6], "10.1.0.4"))),
         (b'v', Edit::AddFdb(remote([2, 0, 0, 0, 0, 4], "10.1.0.4"))),
         (b'v', Edit::Mtu(1300)),

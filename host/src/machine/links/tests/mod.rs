@@ -131,12 +131,13 @@ fn snapshot(name: &str) -> String {
         sorted(&read::fdb(kernel, link.index).unwrap()),
     ];
     format!(
-        "{} {:?} {} {:?} {:?} {lists:?}",
+        "{} {:?} {} {:?} {:?} {} {lists:?}",
         link.mtu,
         link.mac,
         link.up,
         link.master,
-        link.port()
+        link.port(),
+        link.options(),
     )
 }
 

@@ -75,6 +75,9 @@ fn addresses_that_no_host_can_have_are_refused() {
         "0.0.0.0/0",
         "0.0.0.0/8",
         "10.0.0.1/0",
+        "10.0.0.1/1",
+        "200.0.0.1/7",
+        "fd00::1/3",
         "10.0.0.0/24",
         "10.0.0.255/24",
         "224.0.0.1/24",
@@ -210,6 +213,54 @@ fn tunnels_that_make_no_sense_are_refused() {
         master: Some(bridge(1).name),
         ..bridge(1)
     });
+}
+
+#[test]
+fn what_the_kernel_cannot_change_is_refused() {
+    let vxlan = |vni, remote: &str| LinkKind::Vxlan {
+        vni,
+        port: 4789,
+        local: None,
+        remote: Some(remote.parse().unwrap()),
+        device: None,
+        learning: false,
+    };
+    let macvlan = |parent: &str, mode| LinkKind::Macvlan {
+        parent: parent.to_owned(),
+        mode,
+    };
+    let (private, passthru) = (MacvlanMode::Private, MacvlanMode::Passthru);
+    let cases = [
+        (vxlan(1, "10.0.0.1"), Edit::Kind(vxlan(1, "10.0.0.2")), true),
+        (
+            vxlan(1, "10.0.0.1"),
+            Edit::Kind(vxlan(2, "10.0.0.1")),
+            false,
+        ),
+        (vxlan(1, "10.0.0.1"), Edit::Kind(bridge(1).kind), false),
+        (
+            macvlan("a", private),
+            Edit::Kind(macvlan("a", MacvlanMode::Vepa)),
+            true,
+        ),
+        (
+            macvlan("a", private),
+            Edit::Kind(macvlan("b", private)),
+            false,
+        ),
+        (
+            Link::veth(&id(1), &id(2)).0.kind,
+            Edit::Kind(Link::veth(&id(1), &id(3)).0.kind),
+            false,
+        ),
+        (macvlan("a", private), Edit::Mac([2, 0, 0, 0, 0, 1]), true),
+        // It would become the parent's own.
+        (macvlan("a", passthru), Edit::Mac([2, 0, 0, 0, 0, 1]), false),
+    ];
+    for (kind, edit, fine) in cases {
+        let checked = super::super::check::edit(&kind, &edit);
+        assert_eq!(checked.is_ok(), fine, "{kind:?} {edit:?}");
+    }
 }
 
 #[test]

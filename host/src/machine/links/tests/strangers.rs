@@ -125,3 +125,21 @@ fn a_link_that_came_back_under_another_name_is_still_ours() {
     undo(&record).unwrap();
     assert_eq!(names(), ["lo"]);
 }
+
+#[test]
+fn a_cable_is_known_by_its_other_end_when_a_container_changed_its_alias() {
+    if !private("strangers::a_cable_is_known_by_its_other_end_when_a_container_changed_its_alias") {
+        return;
+    }
+    let namespace = Namespace::new();
+    let (pair, peer) = Link::veth(&id(2), &id(3));
+    perform(&pair).unwrap();
+    perform(&peer).unwrap();
+    set(&peer.name, LinkAttribute::IfAlias("mine".to_owned()));
+    assert_eq!(look(&peer).unwrap(), Presence::Absent);
+    namespace.take(&peer.name);
+    assert_eq!(list_ours().unwrap().len(), 1);
+    assert_eq!(whereabouts(&peer).unwrap(), Whereabouts::Elsewhere);
+    undo(&peer).unwrap();
+    assert_eq!(names(), ["lo"]);
+}
