@@ -4,7 +4,8 @@ use ipnet::IpNet;
 use std::net::IpAddr;
 
 use crate::{
-    Error, ErrorCode, KeyValues, MacAddr, Scope, bindings::imports::dockside::driver::types as wit,
+    Error, ErrorCode, KeyValues, MacAddr, Scope, Transport,
+    bindings::imports::dockside::driver::types as wit,
 };
 
 /// Pairs as the contract has them.
@@ -48,6 +49,24 @@ pub(crate) fn mac((a, b, c, d, e, f): wit::MacAddress) -> MacAddr {
 
 pub(crate) fn to_mac(address: MacAddr) -> wit::MacAddress {
     address.0.into()
+}
+
+pub(crate) fn transport(transport: wit::Transport) -> Transport {
+    match transport {
+        wit::Transport::Tcp => Transport::Tcp,
+        wit::Transport::Udp => Transport::Udp,
+        wit::Transport::Sctp => Transport::Sctp,
+        wit::Transport::Other(number) => Transport::Other(number),
+    }
+}
+
+pub(crate) fn to_transport(transport: Transport) -> wit::Transport {
+    match transport {
+        Transport::Tcp => wit::Transport::Tcp,
+        Transport::Udp => wit::Transport::Udp,
+        Transport::Sctp => wit::Transport::Sctp,
+        Transport::Other(number) => wit::Transport::Other(number),
+    }
 }
 
 pub(crate) fn to_scope(scope: Scope) -> wit::Scope {

@@ -1,5 +1,7 @@
 use std::fmt;
 
+use crate::machine::Refusal;
+
 /// The result of a driver's method.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -30,6 +32,7 @@ pub enum ErrorCode {
 pub struct Error {
     code: ErrorCode,
     message: String,
+    refusal: Option<Refusal>,
 }
 
 macro_rules! constructors {
@@ -47,6 +50,15 @@ impl Error {
         Self {
             code,
             message: message.into(),
+            refusal: None,
+        }
+    }
+
+    /// What the machine answered, in the text of the host. The code is the one that fits best.
+    pub(crate) fn refused(refusal: Refusal, message: impl Into<String>) -> Self {
+        Self {
+            refusal: Some(refusal),
+            ..Self::new(refusal.code(), message)
         }
     }
 
@@ -74,6 +86,12 @@ impl Error {
         self.code
     }
 
+    /// What the machine answered, if that is why the method failed: the answer of [`mounts`](crate::mounts), [`images`](crate::images),
+    /// [`links`](crate::links), [`nat`](crate::nat), [`secrets`](crate::secrets) or [`outbox`](crate::outbox).
+    pub fn refusal(&self) -> Option<Refusal> {
+        self.refusal
+    }
+
     /// The text.
     pub fn message(&self) -> &str {
         &self.message
@@ -88,8 +106,8 @@ impl Error {
     #[must_use]
     pub fn context(self, what: impl fmt::Display) -> Self {
         Self {
-            code: self.code,
             message: format!("{what}: {}", self.message),
+            ..self
         }
     }
 }

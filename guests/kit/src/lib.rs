@@ -42,37 +42,55 @@ mod convert;
 mod error;
 mod mac;
 mod sys;
+mod transport;
 mod values;
 
 pub mod authz;
 pub mod config;
 pub mod directories;
+pub mod http;
+pub mod images;
 pub mod ipam;
 pub mod lifecycle;
 pub mod links;
 pub mod log;
+pub mod machine;
+pub mod mounts;
+pub mod nat;
 pub mod network;
 pub mod options;
+pub mod outbox;
 pub mod random;
+pub mod reconcile;
+pub mod secrets;
+pub mod settlement;
 pub mod state;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;
 pub mod time;
+pub mod timers;
 pub mod volume;
 
 pub use authz::Authz;
 pub use directories::Directory;
 pub use error::{Error, ErrorCode, Result};
+pub use images::Image;
 pub use ipam::Ipam;
 pub use ipnet::{self, IpNet, Ipv4Net, Ipv6Net};
 pub use lifecycle::{Lifecycle, StartReason};
 pub use links::Link;
 pub use mac::MacAddr;
+pub use machine::Refusal;
 pub use network::Network;
 pub use options::Options;
+pub use reconcile::Reconcile;
+pub use secrets::Secret;
 pub use serde;
 pub use serde_json;
+pub use settlement::Settlement;
 pub use state::Table;
+pub use timers::Timers;
+pub use transport::Transport;
 pub use values::KeyValues;
 pub use volume::{Volume, VolumeInfo};
 
@@ -89,7 +107,7 @@ pub enum Scope {
 /// Makes a component of a driver: `export!(MyDriver: volume, options)`.
 ///
 /// Behind the colon stand the interfaces that it exports, each at most once: `volume`, `network`, `ipam`, `authz`, `lifecycle`,
-/// `options`. The driver has to implement the trait of each.
+/// `options`, `timers`, `reconcile`, `settlement`. The driver has to implement the trait of each.
 ///
 /// The component also carries the version and the description from the crate's `Cargo.toml`, as custom sections of its module
 /// with these names. Use the macro once in a crate.
@@ -145,11 +163,20 @@ macro_rules! __export {
     ($driver:ident, options) => {
         $crate::__export!($driver, options, Options, export_options);
     };
+    ($driver:ident, timers) => {
+        $crate::__export!($driver, timers, Timers, export_timers);
+    };
+    ($driver:ident, reconcile) => {
+        $crate::__export!($driver, reconcile, Reconcile, export_reconcile);
+    };
+    ($driver:ident, settlement) => {
+        $crate::__export!($driver, settlement, Settlement, export_settlement);
+    };
     ($driver:ident, $other:ident) => {
         compile_error!(concat!(
             "a driver cannot export `",
             stringify!($other),
-            "`: it is one of volume, network, ipam, authz, lifecycle, options"
+            "`: it is one of volume, network, ipam, authz, lifecycle, options, timers, reconcile, settlement"
         ));
     };
     ($driver:ident, $module:ident, $interface:ident, $export:ident) => {

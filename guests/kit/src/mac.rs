@@ -9,6 +9,9 @@ use crate::Error;
 pub struct MacAddr(pub [u8; 6]);
 
 impl MacAddr {
+    /// `00:00:00:00:00:00`, which stands for all that are not known: see [`Link::add_fdb`](crate::Link::add_fdb).
+    pub const ANY: Self = Self([0; 6]);
+
     /// An address that no manufacturer gives out (locally administered) and that stands for one interface (unicast), made of the
     /// bytes given. Equal bytes make equal addresses.
     pub const fn locally_administered(bytes: [u8; 6]) -> Self {

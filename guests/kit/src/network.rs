@@ -5,6 +5,8 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use crate::{Error, KeyValues, Link, MacAddr, Result, Scope};
 
+pub use crate::Transport;
+
 #[cfg(target_family = "wasm")]
 mod export;
 
@@ -60,19 +62,6 @@ pub struct EndpointInterface {
     pub address_ipv6: Option<IpNet>,
     /// Ethernet address.
     pub mac_address: Option<MacAddr>,
-}
-
-/// Transport protocols.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Transport {
-    /// TCP.
-    Tcp,
-    /// UDP.
-    Udp,
-    /// SCTP.
-    Sctp,
-    /// Any other, by its IANA number.
-    Other(u8),
 }
 
 /// A port that a container offers.

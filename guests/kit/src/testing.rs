@@ -1,13 +1,152 @@
 //! A host in memory, for drivers' own tests: there only when a driver is compiled for the machine itself.
 //!
-//! State, configuration, directories and log belong to the thread that calls, so each `#[test]` begins with none. Unlike the
-//! real host it undoes nothing when a method fails.
+//! Everything belongs to the thread that calls, so each `#[test]` begins with nothing. Every operation is granted, and no operation touches the
+//! machine: it is remembered, and refused where the real host would refuse it.
+//!
+//! A method that a test calls itself undoes nothing when it fails. [`call`] calls it as the host does, in a transaction:
+//!
+//! ```
+//! use dockside_driver::{Error, directories, testing};
+//!
+//! let failed = testing::call(|| {
+//!     directories::create("v", Default::default())?;
+//!     Err::<(), _>(Error::other("on second thoughts"))
+//! });
+//! assert!(failed.is_err() && testing::directories().is_empty());
+//! ```
 
-use crate::{directories::Attributes, log::Level, sys::memory};
+use ipnet::IpNet;
+use std::net::IpAddr;
+
+use crate::{
+    MacAddr, Result, Transport,
+    directories::Attributes,
+    http::{Request, Response},
+    images::Filesystem,
+    links::{Kind, Route},
+    log::Level,
+    mounts::{Flags, Health},
+    reconcile::{Fact, Fate, Subject},
+    sys::{self, Machine, memory},
+};
+
+/// A mount, as the host in memory knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mount {
+    /// What is mounted, in words: `tmpfs 1048576`, `directory KEY`, `overlay LOWER,LOWER UPPER WORK`, `image KEY`,
+    /// `sshfs REMOTE OPTION=VALUE ROLE:SECRET`.
+    pub source: String,
+    /// How it is mounted.
+    pub flags: Flags,
+    /// How it does.
+    pub health: Health,
+    pub(crate) directories: Vec<sys::Directory>,
+    pub(crate) image: Option<String>,
+}
+
+/// An image, as the host in memory knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Image {
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its file system.
+    pub filesystem: Filesystem,
+    /// Owner and mode of its root.
+    pub attributes: Attributes,
+    /// Stands for its files: a number of its own for each image made, and that of the original for a copy.
+    pub content: u64,
+}
+
+/// A link, as the host in memory knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// Its name.
+    pub name: String,
+    /// What it is; none is an end of a pair.
+    pub kind: Option<Kind>,
+    /// The key of the other end of a pair.
+    pub peer: Option<String>,
+    /// Its MTU, if one was set.
+    pub mtu: Option<u32>,
+    /// Its Ethernet address.
+    pub mac: MacAddr,
+    /// Whether it is switched on.
+    pub up: bool,
+    /// Whether it is in the host's network namespace.
+    pub here: bool,
+    /// The key of the bridge that it is in.
+    pub master: Option<String>,
+    /// Whether it is kept from other ports that are kept so too.
+    pub isolated: bool,
+    /// Its addresses.
+    pub addresses: Vec<IpNet>,
+    /// Its routes.
+    pub routes: Vec<Route>,
+    /// Behind which VXLAN ends Ethernet addresses are.
+    pub fdb: Vec<(MacAddr, IpAddr)>,
+    /// Which Ethernet addresses IP addresses have.
+    pub neighbours: Vec<(IpAddr, MacAddr)>,
+}
+
+/// A rule, as the host in memory knows it: links are their keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Rule {
+    /// See [`nat::Rule::Masquerade`](crate::nat::Rule::Masquerade).
+    Masquerade { source: IpNet, link: String },
+    /// See [`nat::Publish`](crate::nat::Publish). The host's port is the one that was given.
+    Publish {
+        transport: Transport,
+        host_address: Option<IpAddr>,
+        host_port: u16,
+        container_address: IpAddr,
+        container_port: u16,
+        link: String,
+    },
+    /// See [`nat::Rule::Forward`](crate::nat::Rule::Forward).
+    Forward(String),
+    /// See [`nat::Rule::Internal`](crate::nat::Rule::Internal).
+    Internal(String),
+    /// See [`nat::Rule::Isolate`](crate::nat::Rule::Isolate).
+    Isolate(String),
+}
 
 /// Forgets everything.
 pub fn reset() {
     memory(|memory| *memory = Default::default());
+}
+
+/// Takes a call back when it is dropped.
+struct Call(Option<Machine>);
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        if let Some(before) = self.0.take() {
+            memory(|memory| {
+                memory.machine = before;
+                let key = format!("call-{}", memory.calls);
+                let notes = std::mem::take(&mut memory.notes);
+                memory
+                    .unsettled
+                    .extend(notes.into_iter().map(|note| (key.clone(), note)));
+            });
+        }
+    }
+}
+
+/// Calls a method as the host does: if it fails or panics, state and machine are as they were, and what it noted in the outbox is
+/// [`unsettled`].
+pub fn call<T>(method: impl FnOnce() -> Result<T>) -> Result<T> {
+    let before = memory(|memory| {
+        memory.calls += 1;
+        memory.notes.clear();
+        memory.machine.clone()
+    });
+    let mut call = Call(Some(before));
+    let value = method()?;
+    call.0 = None;
+    memory(|memory| memory.notes.clear());
+    Ok(value)
 }
 
 /// Sets a value of the plugin's configuration.
@@ -15,14 +154,122 @@ pub fn set_config(key: &str, value: &str) {
     memory(|memory| memory.config.insert(key, value));
 }
 
-/// All state: keys and raw values.
-pub fn state() -> Vec<(String, Vec<u8>)> {
-    memory(|memory| memory.state.clone().into_iter().collect())
+/// Grants a secret, and its value too if it is to be revealed.
+pub fn set_secret(name: &str, value: &[u8], reveal: bool) {
+    memory(|memory| {
+        memory
+            .secrets
+            .insert(name.to_owned(), (value.to_owned(), reveal))
+    });
 }
 
-/// All directories: keys and the attributes that they were made with.
-pub fn directories() -> Vec<(String, Attributes)> {
-    memory(|memory| memory.directories.clone().into_iter().collect())
+/// Answers the HTTP requests that follow. Until this is called nobody answers.
+pub fn answer_http(answerer: impl FnMut(&Request) -> Result<Response> + 'static) {
+    memory(|memory| memory.answerer = Some(Box::new(answerer)));
+}
+
+/// The HTTP requests sent so far.
+pub fn http_requests() -> Vec<Request> {
+    memory(|memory| memory.requests.clone())
+}
+
+/// The notes of failed calls that were not taken yet, each with its call's key: what
+/// [`Settlement::compensate`](crate::Settlement::compensate) would get. Takes them.
+pub fn unsettled() -> Vec<(String, Vec<u8>)> {
+    memory(|memory| std::mem::take(&mut memory.unsettled))
+}
+
+/// Sets how a mount does. One that is not there stays away.
+pub fn set_health(key: &str, health: Health) {
+    memory(|memory| {
+        if let Some(mount) = memory.machine.mounts.get_mut(key) {
+            mount.health = health;
+        }
+    });
+}
+
+/// Moves a link into a container, or out of it again, as Docker does.
+pub fn move_link(key: &str, here: bool) {
+    memory(|memory| {
+        if let Some(link) = memory.machine.links.get_mut(key) {
+            link.here = here;
+            link.master = None;
+        }
+    });
+}
+
+/// Somebody else removes something that the driver made: the fact for [`Reconcile::reconcile`](crate::Reconcile::reconcile).
+pub fn lose(subject: Subject, key: &str) -> Fact {
+    memory(|memory| {
+        let machine = &mut memory.machine;
+        match subject {
+            Subject::Mount => drop(machine.mounts.remove(key)),
+            Subject::Link => machine.forget_link(key),
+            Subject::Rules => drop(machine.rules.remove(key)),
+            Subject::Image => drop(machine.images.remove(key)),
+            Subject::Directory => drop(machine.directories.remove(key)),
+        }
+    });
+    Fact {
+        subject,
+        key: key.to_owned(),
+        fate: Fate::Removed,
+    }
+}
+
+/// Starts the machine again: mounts, links and rules are gone. Returns the facts for [`Reconcile::reconcile`](crate::Reconcile::reconcile).
+pub fn reboot() -> Vec<Fact> {
+    let Machine {
+        mounts,
+        links,
+        rules,
+        ..
+    } = memory(|memory| {
+        let before = memory.machine.clone();
+        memory.machine.mounts.clear();
+        memory.machine.links.clear();
+        memory.machine.rules.clear();
+        before
+    });
+    let all = [
+        (Subject::Mount, mounts.into_keys().collect::<Vec<_>>()),
+        (Subject::Link, links.into_keys().collect()),
+        (Subject::Rules, rules.into_keys().collect()),
+    ];
+    let fact = |subject| {
+        move |key| Fact {
+            subject,
+            key,
+            fate: Fate::Rebooted,
+        }
+    };
+    all.into_iter()
+        .flat_map(|(subject, keys)| keys.into_iter().map(fact(subject)))
+        .collect()
+}
+
+macro_rules! tables {
+    ($($(#[$doc:meta])* $name:ident: $type:ty,)*) => {
+        $($(#[$doc])*
+        pub fn $name() -> Vec<(String, $type)> {
+            memory(|memory| memory.machine.$name.clone().into_iter().collect())
+        })*
+    };
+}
+
+tables! {
+    /// All state: keys and raw values.
+    state: Vec<u8>,
+    /// All directories: keys and the attributes that they were made with.
+    directories: Attributes,
+    /// All mounts by their keys.
+    mounts: Mount,
+    /// All images by their keys.
+    images: Image,
+    /// All links by their keys.
+    links: Link,
+    /// All sets of rules by their keys.
+    rules: Vec<Rule>,
 }
 
 /// The lines logged so far.

@@ -8,6 +8,7 @@ use crate::{
     },
     convert::{
         Pairs, address, mac, network, pairs, to_address, to_cidr, to_error, to_mac, to_scope,
+        transport,
     },
 };
 
@@ -53,15 +54,6 @@ fn to_interface(interface: super::EndpointInterface) -> wit::EndpointInterface {
         address: interface.address.map(to_cidr),
         address_ipv6: interface.address_ipv6.map(to_cidr),
         mac_address: interface.mac_address.map(to_mac),
-    }
-}
-
-fn transport(transport: types::Transport) -> super::Transport {
-    match transport {
-        types::Transport::Tcp => super::Transport::Tcp,
-        types::Transport::Udp => super::Transport::Udp,
-        types::Transport::Sctp => super::Transport::Sctp,
-        types::Transport::Other(number) => super::Transport::Other(number),
     }
 }
 

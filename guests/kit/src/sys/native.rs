@@ -4,22 +4,59 @@ use std::{
     hash::{BuildHasher, Hasher},
 };
 
+mod images;
+mod links;
+mod mounts;
+mod nat;
+mod outside;
+
+pub(crate) use self::{images::*, links::*, mounts::*, nat::*, outside::*};
+
 use crate::{
-    Error, KeyValues, Result,
+    Error, KeyValues, Refusal as Answer, Result,
     directories::{Attributes, Refusal},
+    http::{Request, Response},
     log::Level,
+    testing,
 };
 
 /// How many keys one page holds: few enough that a test can fill several.
 const PAGE: usize = 1000;
 
+/// What a failed call leaves as it was.
+#[derive(Clone, Default)]
+pub(crate) struct Machine {
+    pub(crate) state: BTreeMap<String, Vec<u8>>,
+    pub(crate) directories: BTreeMap<String, Attributes>,
+    pub(crate) mounts: BTreeMap<String, testing::Mount>,
+    pub(crate) images: BTreeMap<String, testing::Image>,
+    pub(crate) links: BTreeMap<String, testing::Link>,
+    pub(crate) rules: BTreeMap<String, Vec<testing::Rule>>,
+}
+
+type Answerer = Box<dyn FnMut(&Request) -> Result<Response>>;
+
 /// What a plugin has on the host. One for each thread, so that tests do not meet.
 #[derive(Default)]
 pub(crate) struct Memory {
-    pub(crate) state: BTreeMap<String, Vec<u8>>,
+    pub(crate) machine: Machine,
     pub(crate) config: KeyValues,
-    pub(crate) directories: BTreeMap<String, Attributes>,
+    pub(crate) secrets: BTreeMap<String, (Vec<u8>, bool)>,
     pub(crate) log: Vec<(Level, String)>,
+    pub(crate) calls: u64,
+    pub(crate) notes: Vec<Vec<u8>>,
+    pub(crate) unsettled: Vec<(String, Vec<u8>)>,
+    pub(crate) answerer: Option<Answerer>,
+    pub(crate) requests: Vec<Request>,
+    names: u64,
+}
+
+impl Memory {
+    /// A number that was not there before.
+    fn next(&mut self) -> u64 {
+        self.names += 1;
+        self.names
+    }
 }
 
 thread_local!(static MEMORY: RefCell<Memory> = RefCell::default());
@@ -29,21 +66,26 @@ pub(crate) fn memory<T>(operation: impl FnOnce(&mut Memory) -> T) -> T {
 }
 
 pub(crate) fn state_get(key: &str) -> Result<Option<Vec<u8>>> {
-    memory(|memory| Ok(memory.state.get(key).cloned()))
+    memory(|memory| Ok(memory.machine.state.get(key).cloned()))
 }
 
 pub(crate) fn state_set(key: &str, value: &[u8]) -> Result<()> {
-    memory(|memory| memory.state.insert(key.to_owned(), value.to_owned()));
+    memory(|memory| {
+        memory
+            .machine
+            .state
+            .insert(key.to_owned(), value.to_owned())
+    });
     Ok(())
 }
 
 pub(crate) fn state_delete(key: &str) -> Result<()> {
-    memory(|memory| memory.state.remove(key));
+    memory(|memory| memory.machine.state.remove(key));
     Ok(())
 }
 
 pub(crate) fn state_exists(key: &str) -> Result<bool> {
-    memory(|memory| Ok(memory.state.contains_key(key)))
+    memory(|memory| Ok(memory.machine.state.contains_key(key)))
 }
 
 pub(crate) fn state_keys(cursor: Option<u64>) -> Result<(Vec<String>, Option<u64>)> {
@@ -51,6 +93,7 @@ pub(crate) fn state_keys(cursor: Option<u64>) -> Result<(Vec<String>, Option<u64
         let start = cursor.unwrap_or(0);
         let skipped = usize::try_from(start).unwrap_or(usize::MAX);
         let page: Vec<String> = memory
+            .machine
             .state
             .keys()
             .skip(skipped)
@@ -79,7 +122,14 @@ pub(crate) fn state_get_many(keys: Vec<String>) -> Result<Vec<(String, Vec<u8>)>
     memory(|memory| {
         Ok(keys
             .into_iter()
-            .filter_map(|key| memory.state.get(&key).cloned().map(|value| (key, value)))
+            .filter_map(|key| {
+                memory
+                    .machine
+                    .state
+                    .get(&key)
+                    .cloned()
+                    .map(|value| (key, value))
+            })
             .collect())
     })
 }
@@ -108,54 +158,58 @@ pub(crate) fn random_number() -> u64 {
     RandomState::new().build_hasher().finish()
 }
 
-#[derive(Debug)]
-pub(crate) struct Directory(String);
+fn refuse<T>(refusal: Answer, text: impl Into<String>) -> Result<T> {
+    Err(Error::refused(refusal, text))
+}
+
+/// What a handle of a directory stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Directory {
+    /// A directory of the plugin's own.
+    Own(String),
+    /// The mount point of a mount.
+    Mount(String),
+}
 
 impl Directory {
     pub(crate) fn key(&self) -> String {
-        self.0.clone()
-    }
-}
-
-#[derive(Debug)]
-pub(crate) enum Link {}
-
-impl Link {
-    pub(crate) fn key(&self) -> String {
-        match *self {}
+        let (Self::Own(key) | Self::Mount(key)) = self;
+        key.clone()
     }
 }
 
 pub(crate) fn create_directory(key: &str, attributes: Attributes) -> Result<Directory, Refusal> {
     memory(|memory| {
-        if memory.directories.contains_key(key) {
+        let directories = &mut memory.machine.directories;
+        if directories.contains_key(key) {
             return Err(Refusal::AlreadyExists);
         }
-        memory.directories.insert(key.to_owned(), attributes);
-        Ok(Directory(key.to_owned()))
+        directories.insert(key.to_owned(), attributes);
+        Ok(Directory::Own(key.to_owned()))
     })
 }
 
 pub(crate) fn open_directory(key: &str) -> Result<Directory, Refusal> {
     memory(|memory| {
-        memory
-            .directories
-            .contains_key(key)
-            .then(|| Directory(key.to_owned()))
+        let found = memory.machine.directories.contains_key(key);
+        found
+            .then(|| Directory::Own(key.to_owned()))
             .ok_or(Refusal::NotFound)
     })
 }
 
 pub(crate) fn remove_directory(key: &str) -> Result<(), Refusal> {
     memory(|memory| {
-        memory
-            .directories
-            .remove(key)
-            .map(drop)
-            .ok_or(Refusal::NotFound)
+        let this = Directory::Own(key.to_owned());
+        let uses = |mount: &testing::Mount| mount.directories.contains(&this);
+        if memory.machine.mounts.values().any(uses) {
+            return Err(Refusal::InUse);
+        }
+        let removed = memory.machine.directories.remove(key);
+        removed.map(drop).ok_or(Refusal::NotFound)
     })
 }
 
 pub(crate) fn directory_keys() -> Vec<String> {
-    memory(|memory| memory.directories.keys().cloned().collect())
+    memory(|memory| memory.machine.directories.keys().cloned().collect())
 }

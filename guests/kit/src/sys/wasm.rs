@@ -1,16 +1,26 @@
 use std::cell::OnceCell;
 
+mod http;
+mod images;
+mod links;
+mod mounts;
+mod nat;
+mod secrets;
+
+pub(crate) use self::{http::*, images::*, links::*, mounts::*, nat::*, secrets::*};
+
 use crate::{
     Error, KeyValues, Result,
     bindings::imports::{
-        dockside::host::directories,
+        dockside::host::{directories, machine, outbox},
         wasi::{config, keyvalue, logging::logging, random::random},
     },
     directories::{Attributes, Refusal},
     log::Level,
+    machine::Refusal as Answer,
 };
 
-pub(crate) use crate::bindings::imports::dockside::host::{directories::Directory, links::Link};
+pub(crate) use crate::bindings::imports::dockside::host::directories::Directory;
 
 fn state_error(error: keyvalue::store::Error) -> Error {
     match error {
@@ -133,4 +143,27 @@ pub(crate) fn remove_directory(key: &str) -> Result<(), Refusal> {
 
 pub(crate) fn directory_keys() -> Vec<String> {
     directories::list_keys()
+}
+
+fn refused(error: machine::Error) -> Error {
+    let refusal = match error.code {
+        machine::ErrorCode::NotFound => Answer::NotFound,
+        machine::ErrorCode::AlreadyExists => Answer::AlreadyExists,
+        machine::ErrorCode::InUse => Answer::InUse,
+        machine::ErrorCode::NotGranted => Answer::NotGranted,
+        machine::ErrorCode::Unreachable => Answer::Unreachable,
+        machine::ErrorCode::Exhausted => Answer::Exhausted,
+        machine::ErrorCode::Invalid => Answer::Invalid,
+        machine::ErrorCode::Missing => Answer::Missing,
+        machine::ErrorCode::Other => Answer::Other,
+    };
+    Error::refused(refusal, error.message)
+}
+
+pub(crate) fn call_key() -> String {
+    outbox::call_key()
+}
+
+pub(crate) fn note(note: &[u8]) -> Result<()> {
+    outbox::note(note).map_err(refused)
 }
