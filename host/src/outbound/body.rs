@@ -27,6 +27,8 @@ pub(super) enum RequestBody {
     Whole(Bytes),
     /// To be read as it is sent.
     Streamed(Sent),
+    /// It was streamed, and is gone.
+    Gone,
 }
 
 impl RequestBody {
@@ -81,22 +83,39 @@ impl RequestBody {
 
     /// The body for one attempt. A streamed one can be had only once.
     pub(super) fn attempt(&mut self) -> Sent {
-        let whole = match self {
-            RequestBody::Whole(bytes) => bytes.clone(),
-            RequestBody::Streamed(_) => {
-                match std::mem::replace(self, RequestBody::Whole(Bytes::new())) {
-                    RequestBody::Streamed(body) => return body,
-                    RequestBody::Whole(bytes) => bytes,
+        match self {
+            RequestBody::Whole(bytes) => Full::new(bytes.clone())
+                .map_err(|never| match never {})
+                .boxed_unsync(),
+            RequestBody::Streamed(_) | RequestBody::Gone => {
+                match std::mem::replace(self, RequestBody::Gone) {
+                    RequestBody::Streamed(body) => body,
+                    RequestBody::Whole(_) | RequestBody::Gone => Gone.boxed_unsync(),
                 }
             }
-        };
-        Full::new(whole)
-            .map_err(|never| match never {})
-            .boxed_unsync()
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {
         matches!(self, RequestBody::Whole(bytes) if bytes.is_empty())
+    }
+}
+
+/// The body that there is no more.
+struct Gone;
+
+impl Body for Gone {
+    type Data = Bytes;
+    type Error = HttpError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, HttpError>>> {
+        Poll::Ready(Some(Err(HttpError::new(
+            HttpErrorKind::RequestBody(None),
+            "the body of the request was sent already",
+        ))))
     }
 }
 

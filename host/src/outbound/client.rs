@@ -2,32 +2,32 @@
 
 use std::error::Error;
 use std::fmt;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{HOST, HeaderMap, HeaderValue, LOCATION};
+use http::header::{HeaderValue, LOCATION};
 use http::{Method, Request, Response, StatusCode, Uri};
 use http_body::Body;
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 
-use super::address::refused;
 use super::body::{Bounds, RequestBody, ResponseBody};
 use super::error::{HttpError, HttpErrorKind};
+use super::exchange::Ask;
 use super::grant::Allowed;
 use super::headers;
-use super::pool::{Connection, Key, Pool, Sent};
+use super::pool::{Connection, Pool};
 use super::resolve::Resolver;
-use super::secrets::{self, Secrets};
-use super::target::{Host, Target};
+use super::secrets::Secrets;
+use super::target::Target;
 use super::tls;
 
-/// Addresses of one name that are tried. All of them are judged.
-const MAX_TRIED: usize = 4;
+/// Bytes of a redirect's body that are read.
+const DRAINED: u64 = 16 << 10;
 
 /// What one request asks for besides what the grant says. What is not set is only limited by the grant.
 #[derive(Debug, Clone, Default)]
@@ -46,11 +46,11 @@ pub struct Options {
 
 /// The HTTP client of one plugin.
 pub struct Client {
-    allowed: Allowed,
-    secrets: Arc<dyn Secrets>,
-    resolver: Arc<dyn Resolver>,
-    tls: Option<TlsConnector>,
-    pool: Arc<Pool>,
+    pub(super) allowed: Allowed,
+    pub(super) secrets: Arc<dyn Secrets>,
+    pub(super) resolver: Arc<dyn Resolver>,
+    pub(super) tls: Option<TlsConnector>,
+    pub(super) pool: Arc<Pool>,
     permits: Arc<Semaphore>,
 }
 
@@ -71,14 +71,6 @@ pub fn not_granted(method: &Method, uri: &Uri) -> HttpError {
         Err(_) => "http is not granted".to_owned(),
     };
     HttpError::new(HttpErrorKind::Denied, message)
-}
-
-/// What is the same for all hops of a request.
-struct Ask {
-    method: Method,
-    headers: HeaderMap,
-    body: RequestBody,
-    options: Options,
 }
 
 impl Client {
@@ -207,6 +199,7 @@ impl Client {
             let Some(location) = self.redirect(&ask, &response)? else {
                 return Ok((response, connection));
             };
+            drain(response.into_body(), connection).await;
             hops += 1;
             if hops > self.allowed.redirects {
                 return Err(HttpError::new(
@@ -268,204 +261,14 @@ impl Client {
             )),
         }
     }
-
-    /// One request and its response, on a connection to an address that is allowed.
-    async fn exchange(
-        &self,
-        ask: &mut Ask,
-        target: &Target,
-    ) -> Result<(Response<Incoming>, Connection), HttpError> {
-        let addresses = self.addresses(ask, target).await?;
-        let local = addresses
-            .iter()
-            .all(|address| address.to_canonical().is_loopback());
-        let headers = self.headers(ask, target, local)?;
-        loop {
-            let (mut connection, reused) = match self.pool.take(&target.origin, &addresses) {
-                Some(connection) => (connection, true),
-                None => (self.connect(ask, target, &addresses).await?, false),
-            };
-            if connection.sender().ready().await.is_err() && reused {
-                continue;
-            }
-            let request = request(&ask.method, target, headers.clone(), ask.body.attempt())?;
-            let sending = connection.sender().try_send_request(request);
-            let sent = match ask.options.first_byte {
-                None => sending.await,
-                Some(span) => timeout(span, sending).await.map_err(|_| {
-                    HttpError::new(
-                        HttpErrorKind::ReadTimeout,
-                        "the response did not begin within the time that the driver waits",
-                    )
-                })?,
-            };
-            let mut failed = match sent {
-                Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
-                    return Err(HttpError::new(
-                        HttpErrorKind::Upgrade,
-                        "the other side wants to speak another protocol",
-                    ));
-                }
-                Ok(response) => return Ok((response, connection)),
-                Err(failed) => failed,
-            };
-            // A kept connection may have been closed by the other side just now.
-            let again = match (failed.take_message(), &ask.body) {
-                _ if !reused => false,
-                (_, RequestBody::Whole(bytes))
-                    if bytes.is_empty() && is_repeatable(&ask.method) =>
-                {
-                    true
-                }
-                (Some(_), RequestBody::Whole(_)) => true,
-                (Some(unsent), RequestBody::Streamed(_)) => {
-                    ask.body = RequestBody::Streamed(unsent.into_body());
-                    true
-                }
-                (None, _) => false,
-            };
-            if !again {
-                return Err(HttpError::hyper(&failed.into_error()));
-            }
-        }
-    }
-
-    /// The addresses of a host, all of them allowed.
-    async fn addresses(&self, ask: &Ask, target: &Target) -> Result<Vec<IpAddr>, HttpError> {
-        let name = match &target.origin.host {
-            Host::Address(address) => {
-                self.judge_address(*address, None)?;
-                return Ok(vec![*address]);
-            }
-            Host::Name(name) => name,
-        };
-        let looking = self.resolver.addresses(name);
-        let found = match ask.options.connect {
-            None => looking.await,
-            Some(span) => timeout(span, looking).await.map_err(|_| {
-                HttpError::new(
-                    HttpErrorKind::DnsTimeout,
-                    format!("no name server told the address of {name} in time"),
-                )
-            })?,
-        };
-        let found = found.map_err(|error| {
-            HttpError::new(
-                HttpErrorKind::Dns,
-                format!("the address of {name} cannot be found: {error}"),
-            )
-        })?;
-        if found.is_empty() {
-            return Err(HttpError::new(
-                HttpErrorKind::Dns,
-                format!("{name} has no address"),
-            ));
-        }
-        // One bad address among good ones is what an attack on the name looks like.
-        for address in &found {
-            self.judge_address(*address, Some(name))?;
-        }
-        Ok(found)
-    }
-
-    fn judge_address(&self, address: IpAddr, name: Option<&str>) -> Result<(), HttpError> {
-        let Some(special) = refused(address, &self.allowed.private) else {
-            return Ok(());
-        };
-        let subject = match name {
-            Some(name) => format!("{name} has the address {address}, and"),
-            None => "the address".to_owned(),
-        };
-        Err(HttpError::new(
-            HttpErrorKind::AddressProhibited,
-            format!(
-                "{subject} {} is {}: add \"{}\" to private under [grants.http]",
-                special.address, special.what, special.entry
-            ),
-        ))
-    }
-
-    async fn connect(
-        &self,
-        ask: &Ask,
-        target: &Target,
-        addresses: &[IpAddr],
-    ) -> Result<Connection, HttpError> {
-        let span = ask.options.connect.unwrap_or(self.allowed.timeout);
-        let tried = addresses.len().min(MAX_TRIED);
-        // One address that swallows everything must not use up the time of the others.
-        let each = span / u32::try_from(tried).unwrap_or(1).max(1);
-        let mut result = Err(HttpError::new(
-            HttpErrorKind::Dns,
-            "the host has no address",
-        ));
-        for address in addresses.iter().take(tried) {
-            let key = Key {
-                origin: target.origin.clone(),
-                address: *address,
-            };
-            let opening = Connection::open(key, self.tls.as_ref(), &self.pool);
-            result = timeout(each, opening).await.unwrap_or_else(|_| {
-                Err(HttpError::new(
-                    HttpErrorKind::ConnectionTimeout,
-                    format!("no connection to {address} in time"),
-                ))
-            });
-            match &result {
-                Err(error)
-                    if matches!(
-                        error.kind,
-                        HttpErrorKind::ConnectionRefused
-                            | HttpErrorKind::Unreachable
-                            | HttpErrorKind::ConnectionTimeout
-                    ) => {}
-                _ => break,
-            }
-        }
-        result
-    }
-
-    /// The headers as they are sent, with `host` and with secrets.
-    fn headers(&self, ask: &Ask, target: &Target, local: bool) -> Result<HeaderMap, HttpError> {
-        let mut headers = HeaderMap::with_capacity(ask.headers.len() + 2);
-        let host = HeaderValue::from_str(&target.origin.authority()).map_err(|_| {
-            HttpError::new(HttpErrorKind::UriInvalid, "the host cannot be in a header")
-        })?;
-        headers.insert(HOST, host);
-        for (name, value) in &ask.headers {
-            let value = if secrets::names_secret(value) {
-                secrets::fill(value, |secret| {
-                    self.allowed.judge_secret(secret, target, local)?;
-                    self.secrets
-                        .secret(secret)
-                        .map_err(|reason| HttpError::new(HttpErrorKind::Configuration, reason))
-                })?
-            } else {
-                value.clone()
-            };
-            headers.append(name.clone(), value);
-        }
-        Ok(headers)
-    }
 }
 
-fn is_repeatable(method: &Method) -> bool {
-    [Method::GET, Method::HEAD, Method::OPTIONS].contains(method)
-}
-
-fn request(
-    method: &Method,
-    target: &Target,
-    headers: HeaderMap,
-    body: Sent,
-) -> Result<Request<Sent>, HttpError> {
-    let mut request = Request::new(body);
-    *request.method_mut() = method.clone();
-    *request.uri_mut() = target.request_target().parse().map_err(|_| {
-        HttpError::new(HttpErrorKind::UriInvalid, "the path cannot be in a request")
-    })?;
-    *request.headers_mut() = headers;
-    Ok(request)
+/// Reads what a redirect has to say, if that is less than a new connection costs.
+async fn drain(body: Incoming, connection: Connection) {
+    if body.size_hint().exact().is_some_and(|size| size <= DRAINED) && body.collect().await.is_ok()
+    {
+        connection.keep();
+    }
 }
 
 /// A request that was not understood, for the log: without its query, and not all of it.

@@ -8,6 +8,7 @@ mod address;
 mod body;
 mod client;
 mod error;
+mod exchange;
 mod grant;
 mod headers;
 mod pool;

@@ -64,6 +64,9 @@ impl FromStr for Place {
         if plain.contains(['?', '#']) {
             return Err(wrong("it ends with the path, without query and fragment"));
         }
+        if !plain.is_ascii() {
+            return Err(wrong("write names that are not ASCII in their xn-- form"));
+        }
         let uri: Uri = plain
             .parse()
             .map_err(|error| wrong(&format!("it is no URI: {error}")))?;

@@ -4,3 +4,12 @@
     clippy::panic,
     clippy::indexing_slicing
 )]
+
+mod doubles;
+mod exchange;
+mod grant;
+mod limits;
+mod redirects;
+mod secrets;
+mod ssrf;
+mod tls;
