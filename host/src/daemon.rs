@@ -1,8 +1,8 @@
 //! The daemon's life: lock, recover, load, listen, serve, drain.
 
 use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -16,10 +16,12 @@ use crate::capability::directories;
 use crate::catalog::{self, Catalog};
 use crate::config::Daemon;
 use crate::endpoint::{self, Owner};
+use crate::ledger::Ledger;
 use crate::plugin::Shared;
 use crate::protocol::lifecycle::StartReason;
 use crate::sandbox::{CompileLimits, Sandbox, Settings};
 use crate::store::Store;
+use crate::upkeep;
 
 /// How long calls in flight may take to end when the daemon is told to stop. Docker's own longest limit is 120 s.
 const GRACE: Duration = Duration::from_secs(115);
@@ -37,6 +39,11 @@ pub async fn run(mut daemon: Daemon) -> anyhow::Result<()> {
     make_absolute(&mut daemon)?;
     let owner = owner(&daemon)?;
     let store = Store::open(&daemon.data)?;
+    let boot = boot_id();
+    let runtime = runtime_directory(&daemon.data)?;
+    let ledger = Ledger::new(store.clone(), runtime, &boot);
+    // First what was made, then the directories that it was made in.
+    ledger.recover().await?;
     directories::recover(&store, &daemon.data).await?;
     let calls = daemon.limits.max_calls;
     let sandbox = Sandbox::new(&Settings {
@@ -51,6 +58,7 @@ pub async fn run(mut daemon: Daemon) -> anyhow::Result<()> {
     let guests = GuestThreads::start()?;
     let shared = Shared {
         store: store.clone(),
+        ledger: Arc::clone(&ledger),
         guests: guests.handle(),
         calls: Arc::new(Semaphore::new(calls as usize)),
     };
@@ -60,7 +68,7 @@ pub async fn run(mut daemon: Daemon) -> anyhow::Result<()> {
             daemon.drivers.display()
         )
     })?;
-    let reason = start_reason(&store).await?;
+    let reason = start_reason(&store, &boot).await?;
     let control = endpoint::bind(&daemon.control, owner)?;
     let control_path = daemon.control.clone();
     let running = Arc::clone(&shared.calls);
@@ -77,7 +85,8 @@ pub async fn run(mut daemon: Daemon) -> anyhow::Result<()> {
     let (stop, stopped) = watch::channel(false);
     let administration = tokio::spawn(admin::serve(control, Arc::clone(&catalog), stopped.clone()));
     let (now, asked) = mpsc::channel(1);
-    let watching = tokio::spawn(catalog::watch(Arc::clone(&catalog), asked, stopped));
+    let watching = tokio::spawn(catalog::watch(Arc::clone(&catalog), asked, stopped.clone()));
+    let caring = tokio::spawn(upkeep::run(Arc::clone(&catalog), ledger, stopped));
     tracing::info!(
         plugins = catalog.plugins().len(),
         drivers = %catalog.drivers().display(),
@@ -103,6 +112,7 @@ pub async fn run(mut daemon: Daemon) -> anyhow::Result<()> {
     let drained = async {
         // A look at the directory that is under way would open sockets again.
         let _ = watching.await;
+        let _ = caring.await;
         catalog.stop().await;
         // Calls whose clients have gone still run, and what they commit must be whole.
         let _ = running.acquire_many(calls).await;
@@ -186,11 +196,48 @@ fn owner(daemon: &Daemon) -> anyhow::Result<Owner> {
     Ok(Owner::Group(group.gid.as_raw()))
 }
 
+/// Which start of the machine this is.
+pub fn boot_id() -> String {
+    static BOOT: LazyLock<String> = LazyLock::new(|| {
+        // So that tests can pretend that the machine was restarted.
+        #[cfg(feature = "failpoints")]
+        if let Ok(boot) = std::env::var("DOCKSIDE_BOOT_ID") {
+            return boot;
+        }
+        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        boot.trim().to_owned()
+    });
+    BOOT.clone()
+}
+
+/// Where secrets of helper programs lie as long as these run: in memory, and root's only. One for each data directory.
+fn runtime_directory(data: &Path) -> anyhow::Result<PathBuf> {
+    use sha2::Digest;
+    use std::os::unix::ffi::OsStrExt;
+    let digest = hex::encode(sha2::Sha256::digest(data.as_os_str().as_bytes()));
+    let short = digest.get(..12).unwrap_or_default();
+    let directory = Path::new("/run/dockside").join(short);
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&directory)
+        // Without root there are no mounts either.
+        .or_else(|_| {
+            std::fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(data.join("run"))
+        })
+        .with_context(|| format!("cannot create {}", directory.display()))?;
+    Ok(if directory.is_dir() {
+        directory
+    } else {
+        data.join("run")
+    })
+}
+
 /// Whether the machine has been started since the daemon ran last.
-async fn start_reason(store: &Store) -> anyhow::Result<StartReason> {
-    let boot =
-        std::fs::read_to_string(Path::new("/proc/sys/kernel/random/boot_id")).unwrap_or_default();
-    let boot = boot.trim();
+async fn start_reason(store: &Store, boot: &str) -> anyhow::Result<StartReason> {
     let before = store.meta("", "boot-id")?;
     if before.as_deref() == Some(boot) {
         return Ok(StartReason::Restarted);

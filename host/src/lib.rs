@@ -2,7 +2,8 @@
 //!
 //! A call walks through the rooms in this order, and each knows only the next: [`endpoint`] (bytes), [`protocol`] (Docker's JSON),
 //! [`plugin`] (which version, which limits), [`call`] (one transaction), [`sandbox`] (one instance), [`capability`] (what the guest can
-//! reach), [`store`] (what lasts). [`catalog`] decides what should run, [`admin`] and [`cli`] let people look.
+//! reach), [`ledger`] (what is made and has to be undone), [`machine`] (how), [`store`] (what lasts). [`catalog`] decides what should run,
+//! [`admin`] and [`cli`] let people look.
 
 pub mod admin;
 pub mod call;
@@ -12,7 +13,12 @@ pub mod cli;
 pub mod config;
 pub mod daemon;
 pub mod endpoint;
+mod failpoint;
+pub mod ledger;
+pub mod machine;
+pub mod outbound;
 pub mod plugin;
 pub mod protocol;
 pub mod sandbox;
 pub mod store;
+pub mod upkeep;

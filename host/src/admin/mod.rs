@@ -17,7 +17,9 @@ use tokio::net::UnixListener;
 use tokio::sync::watch;
 
 use crate::catalog::Catalog;
+use crate::ledger::{Health, Repair};
 use crate::plugin::{Plugin, Reply, Standing, Version};
+use crate::store::EngineProcess;
 use report::{
     CallResult, Capability, Counters, Directory, PluginDetail, PluginSummary, Status, Volume,
 };
@@ -34,6 +36,7 @@ pub async fn serve(
         .route("/v1/log", get(log))
         .route("/v1/call", post(call))
         .route("/v1/forget", post(forget))
+        .route("/v1/reconcile", post(reconcile))
         .route("/metrics", get(metrics))
         .with_state(catalog);
     // Only the operator can reach this socket, so axum's own accept loop will do.
@@ -54,6 +57,35 @@ struct Named {
     method: String,
     #[serde(default)]
     lines: Option<usize>,
+    #[serde(default)]
+    force: bool,
+}
+
+#[derive(Deserialize)]
+struct Reconciling {
+    name: Option<String>,
+    #[serde(default)]
+    dry: bool,
+}
+
+async fn reconcile(
+    State(catalog): State<Arc<Catalog>>,
+    Query(wanted): Query<Reconciling>,
+) -> Response {
+    if let Some(name) = &wanted.name
+        && catalog.plugin(name).is_none()
+    {
+        return missing(name);
+    }
+    let repair = if wanted.dry {
+        Repair::DryRun
+    } else {
+        Repair::Now
+    };
+    match catalog.repair(wanted.name.as_deref(), repair).await {
+        Ok(findings) => Json(findings).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
 }
 
 async fn status(State(catalog): State<Arc<Catalog>>) -> Json<Status> {
@@ -125,6 +157,7 @@ async fn plugin(State(catalog): State<Arc<Catalog>>, Query(named): Query<Named>)
     let version = plugin.version();
     let snapshot = plugin.state().snapshot();
     let root = catalog.directory_root(plugin.name());
+    let holds = catalog.holds(plugin.name());
     let counters = plugin.counters();
     let usage = snapshot.usage();
     let load = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
@@ -159,7 +192,11 @@ async fn plugin(State(catalog): State<Arc<Catalog>>, Query(named): Query<Named>)
                 directory: volume
                     .directory
                     .as_ref()
-                    .map(|id| root.join(id).display().to_string()),
+                    .map(|id| match id.strip_prefix("mounts/") {
+                        Some(id) => id.to_owned(),
+                        None => root.join(id).display().to_string(),
+                    }),
+                uses: volume.uses.iter().map(|one| u64::from(one.count)).sum(),
             })
             .collect(),
         directories: snapshot
@@ -169,6 +206,7 @@ async fn plugin(State(catalog): State<Arc<Catalog>>, Query(named): Query<Named>)
                 path: root.join(&directory.id).display().to_string(),
             })
             .collect(),
+        holds: serde_json::to_value(holds).unwrap_or_default(),
         counters: Counters {
             refused: load(&counters.refused),
             conflicts: load(&counters.conflicts),
@@ -183,6 +221,37 @@ async fn plugin(State(catalog): State<Arc<Catalog>>, Query(named): Query<Named>)
             .collect(),
     })
     .into_response()
+}
+
+/// What plugins hold on the machine, as gauges.
+fn held(catalog: &Catalog, plugins: &[Arc<Plugin>], text: &mut String) {
+    let _ = writeln!(
+        text,
+        "# HELP dockside_held Things that a plugin holds on the machine.\n# TYPE dockside_held gauge\n# HELP dockside_degraded_mounts Mounts that do not answer.\n# TYPE dockside_degraded_mounts gauge\n# HELP dockside_long_calls Calls that go on behind their deadline.\n# TYPE dockside_long_calls gauge"
+    );
+    for plugin in plugins {
+        let name = plugin.name();
+        let holds = catalog.holds(name);
+        for kind in crate::ledger::Kind::ALL {
+            let count = holds.iter().filter(|item| item.kind == kind).count();
+            if count > 0 {
+                let word = kind.word();
+                let _ = writeln!(
+                    text,
+                    "dockside_held{{plugin=\"{name}\",kind=\"{word}\"}} {count}"
+                );
+            }
+        }
+        let bad = |item: &&crate::ledger::Item| {
+            matches!(item.health, Some(Health::Degraded(_) | Health::Gone))
+        };
+        let degraded = holds.iter().filter(bad).count();
+        let _ = writeln!(
+            text,
+            "dockside_degraded_mounts{{plugin=\"{name}\"}} {degraded}\ndockside_long_calls{{plugin=\"{name}\"}} {}",
+            plugin.long_calls()
+        );
+    }
 }
 
 async fn log(State(catalog): State<Arc<Catalog>>, Query(named): Query<Named>) -> Response {
@@ -200,21 +269,26 @@ async fn call(
     let Some(plugin) = catalog.plugin(&named.name) else {
         return missing(&named.name);
     };
-    Json(match plugin.answer(&named.method, &body).await {
-        Reply::Json { status, body } => CallResult {
-            status: Some(status.as_u16()),
-            body: serde_json::from_slice(&body).unwrap_or_default(),
+    Json(
+        match plugin
+            .answer(&named.method, &body, &EngineProcess::default())
+            .await
+        {
+            Reply::Json { status, body } => CallResult {
+                status: Some(status.as_u16()),
+                body: serde_json::from_slice(&body).unwrap_or_default(),
+            },
+            Reply::Close => CallResult {
+                status: None,
+                body: serde_json::Value::Null,
+            },
         },
-        Reply::Close => CallResult {
-            status: None,
-            body: serde_json::Value::Null,
-        },
-    })
+    )
     .into_response()
 }
 
 async fn forget(State(catalog): State<Arc<Catalog>>, Query(named): Query<Named>) -> Response {
-    match catalog.forget(&named.name).await {
+    match catalog.forget(&named.name, named.force).await {
         Ok(text) => Json(text).into_response(),
         Err(error) => (StatusCode::CONFLICT, error.to_string()).into_response(),
     }
@@ -270,6 +344,7 @@ async fn metrics(State(catalog): State<Arc<Catalog>>) -> String {
             );
         }
     }
+    held(&catalog, &plugins, &mut text);
     if let Some((instances, warm)) = catalog.occupancy() {
         let _ = writeln!(
             text,

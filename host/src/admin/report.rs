@@ -77,6 +77,8 @@ pub struct PluginDetail {
     pub directories: Vec<Directory>,
     /// Other numbers since the daemon started.
     pub counters: Counters,
+    /// What it holds on the machine: a list of kind, key and place.
+    pub holds: serde_json::Value,
     /// Versions that were taken back.
     pub rejected: Vec<String>,
 }
@@ -101,6 +103,8 @@ pub struct Volume {
     pub created: String,
     /// Where its files are.
     pub directory: Option<String>,
+    /// Mounts that Docker has not ended.
+    pub uses: u64,
 }
 
 /// A directory.

@@ -3,9 +3,11 @@
 //! Docker asks for a volume before almost everything and forgets the volume's labels and options on any answer without one. So a failure
 //! of the driver must not become that answer.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::catalog::{directory_root, plugin_root};
+use crate::ledger::Kind;
 use crate::protocol::{Answer, Call, volume};
 use crate::store::{PluginState, Quota, Store, StoreError, Transaction, VolumeRecord};
 
@@ -59,13 +61,57 @@ fn new(name: &str) -> VolumeRecord {
         created_at: jiff::Timestamp::now().as_second(),
         options: Vec::new(),
         directory: None,
+        uses: Vec::new(),
     }
 }
 
+/// What the catalogue keeps of a mountpoint: the host's ID of a directory, or `mounts/` and the ID of a mount.
 fn id_of(path: &Path) -> String {
-    path.file_name()
+    let id = path
+        .file_name()
         .map(|name| name.to_string_lossy().into_owned())
-        .unwrap_or_default()
+        .unwrap_or_default();
+    let room = path.parent().and_then(Path::parent);
+    if room.is_some_and(|room| room.ends_with("mounts")) {
+        format!("{MOUNT}{id}")
+    } else {
+        id
+    }
+}
+
+/// Before the ID of a mount.
+const MOUNT: &str = "mounts/";
+
+/// Where a volume's files are, as far as its driver has said.
+pub(super) fn place(data: &Path, plugin: &str, record: &VolumeRecord) -> Option<PathBuf> {
+    let id = record.directory.as_deref()?;
+    Some(match id.strip_prefix(MOUNT) {
+        Some(id) => plugin_root(data, "mounts", plugin).join(id),
+        None => directory_root(data, plugin).join(id),
+    })
+}
+
+/// Whether what the catalogue has as the mountpoint of a volume is still held.
+pub(super) fn is_there(transaction: &mut Transaction, record: &VolumeRecord) -> bool {
+    let Some(id) = record.directory.as_deref() else {
+        return false;
+    };
+    match id.strip_prefix(MOUNT) {
+        Some(id) => transaction.objects().iter().any(|object| object.id == id),
+        None => transaction
+            .directories()
+            .iter()
+            .any(|directory| directory.id == id),
+    }
+}
+
+/// The driver's key for the mount that a volume's files are in, if they are in one.
+pub fn mount_of(state: &PluginState, volume: &str) -> Option<String> {
+    let snapshot = state.snapshot();
+    let id = snapshot.volume(volume)?.directory.as_deref()?;
+    let id = id.strip_prefix(MOUNT)?;
+    let object = snapshot.objects().find(|object| object.id == id)?;
+    Kind::parse(&object.name).map(|(_, key)| key.to_owned())
 }
 
 /// The record of the volume that a call asks for, as it was before the driver was asked.
@@ -98,10 +144,10 @@ pub(super) async fn note_gone(
     store.commit(transaction).await.map(|_| ())
 }
 
-/// Answers a call without the driver, as far as the catalogue can. `root` is where the plugin's directories are.
+/// Answers a call without the driver, as far as the catalogue can. `data` is the data directory.
 pub fn from_catalogue(
     state: &PluginState,
-    root: Option<&Path>,
+    data: &Path,
     call: &Call,
     reason: &str,
 ) -> Option<Answer> {
@@ -111,10 +157,7 @@ pub fn from_catalogue(
     let snapshot = state.snapshot();
     let show = |record: &VolumeRecord| volume::Volume {
         name: record.name.clone(),
-        mountpoint: match (root, &record.directory) {
-            (Some(root), Some(id)) => Some(root.join(id)),
-            _ => None,
-        },
+        mountpoint: place(data, state.name(), record),
         created_at: Some(record.created_at),
         status: vec![(
             "dockside".to_owned(),

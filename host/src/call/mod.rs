@@ -2,6 +2,7 @@
 
 mod catalogue;
 mod fault;
+mod uses;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,18 +12,20 @@ use tokio::time::timeout_at;
 use wasmtime::Store as WasmStore;
 use wasmtime::component::Resource;
 
-pub use catalogue::from_catalogue;
 use catalogue::note_gone;
+pub use catalogue::{from_catalogue, mount_of};
 pub use fault::{Fault, Trap};
 
-use crate::capability::directories::{DirectoryHandle, Effects, sweep};
+use crate::capability::directories::{DirectoryHandle, sweep};
+use crate::capability::links::LinkHandle;
+use crate::ledger::{Effects, Ledger};
 use crate::plugin::Version;
 use crate::plugin::log::CallLog;
 use crate::protocol::{Answer, Call};
 use crate::sandbox::bindings::types;
-use crate::sandbox::invoke::{Failure, invoke};
+use crate::sandbox::invoke::{Failure, Invocation, Names, invoke};
 use crate::sandbox::{CallContext, Instance};
-use crate::store::{Outcome as Committed, PluginState, Store, Transaction, UndoKey};
+use crate::store::{EngineProcess, Outcome as Committed, PluginState, Store, Transaction, UndoKey};
 
 /// How a call ended that did not fail.
 #[derive(Debug)]
@@ -53,6 +56,12 @@ pub struct Run<'a> {
     pub version: &'a Version,
     /// Where the driver's output goes.
     pub log: &'a Arc<CallLog>,
+    /// What is on the machine.
+    pub ledger: &'a Arc<Ledger>,
+    /// The call's key, the same for each attempt.
+    pub key: &'a str,
+    /// Who calls.
+    pub engine: &'a EngineProcess,
     /// When it has to be over.
     pub deadline: Instant,
     /// A note to be committed with it by a call that changes what all state means. Commits of calls that began earlier are refused then.
@@ -72,24 +81,60 @@ impl Run<'_> {
             transaction.set_meta(key, Some(value));
         }
         let looked_up = catalogue::looked_up(self.state, call);
+        let plugin = &self.version.environment.plugin;
+        let data = self.store.directory();
+        let plan = uses::plan(
+            &mut transaction,
+            call,
+            self.engine,
+            |transaction, record| catalogue::is_there(transaction, record),
+        );
+        let first = match plan {
+            uses::Plan::Ask => None,
+            uses::Plan::UnmountFirst(call) => Some(call),
+            uses::Plan::Refuse(error) => {
+                return Ok(Attempt::Done(Outcome::Refused(error), Vec::new()));
+            }
+            uses::Plan::Nothing => return self.without_driver(transaction, Answer::Done).await,
+            uses::Plan::Mounted(record) => {
+                let path = catalogue::place(data, plugin, &record);
+                return self
+                    .without_driver(transaction, Answer::Mountpoint(path))
+                    .await;
+            }
+        };
+        let effects = Effects::of_call(Some(Arc::clone(self.ledger)), plugin, self.key);
+        let _undo = effects.guard();
         let started = Instant::now();
-        let ran = match timeout_at(self.deadline.into(), self.run(transaction, call)).await {
+        let run = self.run(transaction, first.as_ref(), call, effects.clone());
+        let ran = match timeout_at(self.deadline.into(), run).await {
             Ok(ran) => ran,
             Err(_) => Err(Fault::Timeout(started.elapsed())),
         };
-        let ran = ran.map_err(|fault| match fault {
-            Fault::Timeout(_) => Fault::Timeout(started.elapsed()),
-            fault => fault,
-        })?;
-        let mut transaction = ran
-            .transaction
-            .ok_or_else(|| Fault::Internal("the call's transaction is gone".into()))?;
+        let ran = match ran {
+            Ok(ran) => ran,
+            Err(fault) => {
+                // The next call must find the machine as this one found it.
+                effects.undo().await;
+                return Err(match fault {
+                    Fault::Timeout(_) => Fault::Timeout(started.elapsed()),
+                    fault => fault,
+                });
+            }
+        };
+        let Some(mut transaction) = ran.transaction else {
+            effects.undo().await;
+            return Err(Fault::Internal("the call's transaction is gone".into()));
+        };
         let warm = &self.version.warm;
         let answer = match ran.invocation {
             Ok(answer) => answer,
             Err(Failure::Driver(error)) => {
+                let untouched = transaction.is_read_only();
+                drop(transaction);
+                effects.undo().await;
                 // What it wrote did not happen, so an instance that may remember it must not serve again.
-                if transaction.is_read_only() {
+                if untouched {
                     warm.put_back(ran.instance);
                 }
                 if error.code == types::ErrorCode::NotFound {
@@ -97,33 +142,52 @@ impl Run<'_> {
                 }
                 return Ok(Attempt::Done(Outcome::Refused(error), Vec::new()));
             }
-            Err(Failure::Malformed(reason)) => return Err(Fault::Malformed(reason)),
+            Err(Failure::Malformed(reason)) => {
+                effects.undo().await;
+                return Err(Fault::Malformed(reason));
+            }
         };
         catalogue::record(&mut transaction, call, &answer);
-        // From here on the commit decides, also if this call is dropped while it waits.
-        let effects = ran.effects.hold();
+        uses::begun(&mut transaction, call, self.engine);
         match self.store.commit(transaction).await {
             Ok(Committed::Conflict) => {
-                effects.undo(|_| true);
+                effects.undo().await;
                 Ok(Attempt::Conflict)
             }
             Ok(Committed::Committed { undo }) => {
                 warm.put_back(ran.instance);
-                if effects.removes() {
-                    tokio::spawn(sweep(self.store.clone(), self.store.directory().to_owned()));
+                if effects.finish().await {
+                    tokio::spawn(sweep(self.store.clone(), data.to_owned()));
                 }
                 Ok(Attempt::Done(Outcome::Answer(answer), undo))
             }
             Err(error) => {
                 // The commit may have got through all the same: what is on record stays.
-                let snapshot = self.state.snapshot();
-                effects.undo(|id| snapshot.directories().all(|known| known.id != id));
+                effects.undo_lost(self.state.snapshot()).await;
                 Err(error.into())
             }
         }
     }
 
-    async fn run(&self, transaction: Transaction, call: &Call) -> Result<Ran, Fault> {
+    /// Commits what the host knows without the driver.
+    async fn without_driver(
+        &self,
+        transaction: Transaction,
+        answer: Answer,
+    ) -> Result<Attempt, Fault> {
+        match self.store.commit(transaction).await? {
+            Committed::Conflict => Ok(Attempt::Conflict),
+            Committed::Committed { undo } => Ok(Attempt::Done(Outcome::Answer(answer), undo)),
+        }
+    }
+
+    async fn run(
+        &self,
+        transaction: Transaction,
+        first: Option<&Call>,
+        call: &Call,
+        effects: Effects,
+    ) -> Result<Ran, Fault> {
         let version = self.version;
         let mut instance = version
             .warm
@@ -135,17 +199,18 @@ impl Run<'_> {
             )
             .await
             .map_err(|error| Fault::from_wasm(&error, None, self.log.finish()))?;
-        instance.store.data_mut().transaction = Some(transaction);
-        let invocation = invoke(&mut instance.store, &instance.exports, call, &mut path_of).await;
+        let context = instance.store.data_mut();
+        context.transaction = Some(transaction);
+        context.effects = effects;
+        let invocation = invoke_all(&mut instance, first, call).await;
         let context = instance.store.data_mut();
         let transaction = context.transaction.take();
-        let effects = std::mem::take(&mut context.effects);
+        context.effects = Effects::none();
         let last_words = context.log.finish();
         match invocation {
             Ok(invocation) => Ok(Ran {
                 invocation,
                 transaction,
-                effects,
                 instance,
             }),
             Err(error) => Err(Fault::from_wasm(&error, Some(&context.limits), last_words)),
@@ -153,12 +218,47 @@ impl Run<'_> {
     }
 }
 
+/// Makes one call after another in one instance and one transaction.
+async fn invoke_all(
+    instance: &mut Instance,
+    first: Option<&Call>,
+    call: &Call,
+) -> wasmtime::Result<Invocation> {
+    let calls: Vec<&Call> = first.into_iter().chain([call]).collect();
+    for (index, call) in calls.iter().enumerate() {
+        let names = Names {
+            directory: &mut path_of,
+            link: &mut name_of,
+        };
+        let invocation = invoke(&mut instance.store, &instance.exports, call, names).await?;
+        if invocation.is_err() || index + 1 == calls.len() {
+            return Ok(invocation);
+        }
+    }
+    Ok(Err(Failure::Malformed("there was no call".to_owned())))
+}
+
 /// A call that the driver has answered and that is not committed yet.
 struct Ran {
-    invocation: Result<Answer, Failure>,
+    invocation: Invocation,
     transaction: Option<Transaction>,
-    effects: Effects,
     instance: Instance,
+}
+
+/// Turns the handle in an answer into the name of a link that Docker gets.
+fn name_of(
+    store: &mut WasmStore<CallContext>,
+    handle: Resource<LinkHandle>,
+) -> Result<String, String> {
+    let context = store.data_mut();
+    let link = context
+        .table
+        .delete(handle)
+        .map_err(|error| format!("the link's handle is not valid: {error}"))?;
+    match context.transaction.as_mut() {
+        Some(transaction) => link.render(transaction),
+        None => Err("there is no link outside a call".to_owned()),
+    }
 }
 
 /// Turns the handle in an answer into the path that Docker gets. Only a handle that the host made for this very call has one.
@@ -174,12 +274,11 @@ fn path_of(
     let still_there = context
         .transaction
         .as_mut()
-        .and_then(|transaction| transaction.directory(&directory.record.key))
-        .is_some_and(|record| record.id == directory.record.id);
+        .is_some_and(|transaction| directory.is_held(transaction));
     if !still_there {
         return Err(format!(
             "the directory {:?} was removed in the same call",
-            directory.record.key
+            directory.key
         ));
     }
     Ok(directory.path)

@@ -10,84 +10,44 @@ use std::path::{Path, PathBuf};
 use wasmtime::component::Resource;
 
 use crate::catalog::directory_root;
+use crate::ledger::{Kind, take_back};
 use crate::sandbox::CallContext;
 use crate::sandbox::bindings::host::dockside::host::directories::{
     Attributes, Error, Host, HostDirectory,
 };
 use crate::store::{DirectoryRecord, DoomedDirectory, StateError, Store, StoreError, Transaction};
 
-/// A directory that the host made for the plugin that is called.
+/// A directory that the host made for the plugin that is called: one of its own, or the mount point of one of its mounts.
 #[derive(Debug, Clone)]
 pub struct DirectoryHandle {
-    /// What the store knows of it.
-    pub record: DirectoryRecord,
+    /// The driver's key for it.
+    pub key: String,
     /// Where it is.
     pub path: PathBuf,
+    /// By what it is known.
+    pub proof: Proof,
 }
 
-/// Directories that are taken back before the call is answered; more are taken back behind it.
-const FEW: usize = 16;
-
-/// What a call has done to the machine so far.
-#[derive(Debug, Default)]
-pub struct Effects {
-    created: Vec<PathBuf>,
-    removed: bool,
+/// The host's own name of what a handle stands for. A key can be used again in the same call; this cannot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Proof {
+    /// Of a directory.
+    Directory(String),
+    /// Of a mount.
+    Mount(String),
 }
 
-impl Effects {
-    /// Hands the decision to the caller, because a commit is under way.
-    pub fn hold(mut self) -> Held {
-        Held {
-            created: std::mem::take(&mut self.created),
-            removed: self.removed,
+impl DirectoryHandle {
+    /// Whether the plugin still has it, as far as this call is concerned.
+    pub fn is_held(&self, transaction: &mut Transaction) -> bool {
+        match &self.proof {
+            Proof::Directory(id) => transaction
+                .directory(&self.key)
+                .is_some_and(|record| record.id == *id),
+            Proof::Mount(id) => transaction
+                .object(&Kind::Mount.name(&self.key))
+                .is_some_and(|object| object.id == *id),
         }
-    }
-}
-
-/// What is not held is undone, also when the call is dropped in the middle.
-impl Drop for Effects {
-    fn drop(&mut self) {
-        let created = std::mem::take(&mut self.created);
-        // A thousand directories take longer to remove than the call's answer may be late.
-        match tokio::runtime::Handle::try_current() {
-            Ok(runtime) if created.len() > FEW => {
-                runtime.spawn_blocking(move || created.iter().for_each(|path| take_back(path)));
-            }
-            _ => created.iter().for_each(|path| take_back(path)),
-        }
-    }
-}
-
-/// The effects of a call whose commit is under way.
-#[derive(Debug)]
-#[must_use]
-pub struct Held {
-    created: Vec<PathBuf>,
-    removed: bool,
-}
-
-impl Held {
-    /// Takes back the directories of which `lost` says, by their IDs, that no record was committed.
-    pub fn undo(self, lost: impl Fn(&str) -> bool) {
-        for path in self.created {
-            let id = path.file_name().map(|name| name.to_string_lossy());
-            if id.is_some_and(|id| lost(&id)) {
-                take_back(&path);
-            }
-        }
-    }
-
-    /// Whether the call removed directories, whose files can be deleted once it is committed.
-    pub fn removes(&self) -> bool {
-        self.removed
-    }
-}
-
-/// Never more than the empty directory that the call made: if something is in it, it is not ours to judge.
-fn take_back(path: &Path) {
-    if let Err(error) = std::fs::remove_dir(path) {
-        tracing::warn!(path = %path.display(), %error, "cannot remove the directory of a call that failed");
     }
 }
 
@@ -112,7 +72,7 @@ impl CallContext {
         })
     }
 
-    fn records(&mut self) -> Result<&mut Transaction, Error> {
+    fn directories(&mut self) -> Result<&mut Transaction, Error> {
         self.transaction.as_mut().ok_or_else(|| {
             Error::Other("there are no directories while the component is asked what it is".into())
         })
@@ -127,7 +87,7 @@ impl Host for CallContext {
     ) -> wasmtime::Result<Result<Resource<DirectoryHandle>, Error>> {
         let created = async {
             let root = self.root()?;
-            let transaction = self.records()?;
+            let transaction = self.directories()?;
             if transaction.directory(&key).is_some() {
                 return Err(Error::AlreadyExists);
             }
@@ -148,8 +108,14 @@ impl Host for CallContext {
                 Ok(Made(Some(made)))
             })
             .await?;
-            self.effects.created.extend(made.0.take());
-            Ok(DirectoryHandle { record, path })
+            if self.effects.created(path.clone()) {
+                made.0.take();
+            }
+            Ok(DirectoryHandle {
+                key: record.key,
+                proof: Proof::Directory(record.id),
+                path,
+            })
         }
         .await;
         self.hand_out(created)
@@ -160,10 +126,11 @@ impl Host for CallContext {
         key: String,
     ) -> wasmtime::Result<Result<Resource<DirectoryHandle>, Error>> {
         let found = self.root().and_then(|root| {
-            let record = self.records()?.directory(&key).ok_or(Error::NotFound)?;
+            let record = self.directories()?.directory(&key).ok_or(Error::NotFound)?;
             let path = root.join(&record.id);
             Ok(DirectoryHandle {
-                record: DirectoryRecord::clone(&record),
+                key,
+                proof: Proof::Directory(record.id.clone()),
                 path,
             })
         });
@@ -173,8 +140,14 @@ impl Host for CallContext {
     async fn remove(&mut self, key: String) -> wasmtime::Result<Result<(), Error>> {
         Ok(async {
             let root = self.root()?;
-            let record = self.records()?.directory(&key).ok_or(Error::NotFound)?;
+            let record = self.directories()?.directory(&key).ok_or(Error::NotFound)?;
             let path = root.join(&record.id);
+            let shown = self
+                .shown_by(&path)
+                .map_err(|error| Error::Other(error.message))?;
+            if shown.is_some() {
+                return Err(Error::InUse);
+            }
             blocking(move || {
                 if mounted_below(&path).map_err(|error| Error::Other(error.to_string()))? {
                     return Err(Error::InUse);
@@ -182,8 +155,8 @@ impl Host for CallContext {
                 Ok(())
             })
             .await?;
-            self.records()?.remove_directory(&key);
-            self.effects.removed = true;
+            self.directories()?.remove_directory(&key);
+            self.effects.removes_directory();
             Ok(())
         }
         .await)
@@ -206,7 +179,7 @@ impl Host for CallContext {
 
 impl HostDirectory for CallContext {
     async fn key(&mut self, directory: Resource<DirectoryHandle>) -> wasmtime::Result<String> {
-        Ok(self.table.get(&directory)?.record.key.clone())
+        Ok(self.table.get(&directory)?.key.clone())
     }
 
     async fn drop(&mut self, directory: Resource<DirectoryHandle>) -> wasmtime::Result<()> {

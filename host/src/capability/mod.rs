@@ -4,7 +4,13 @@
 
 pub mod config;
 pub mod directories;
+mod held;
+pub mod images;
 pub mod keyvalue;
 pub mod links;
 pub mod logging;
+pub mod mounts;
+pub mod nat;
+pub mod outbox;
+pub mod secrets;
 mod types;

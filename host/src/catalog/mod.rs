@@ -19,6 +19,7 @@ pub use watch::watch;
 use crate::admin::report::Problem;
 use crate::config::{Daemon, PluginName};
 use crate::endpoint::{self, Endpoint, Owner};
+use crate::ledger::{Finding, Item, Repair};
 use crate::plugin::{Plugin, Shared, Standing};
 use crate::sandbox::Sandbox;
 use crate::store::StoreError;
@@ -65,6 +66,16 @@ pub enum ForgetError {
     /// There is none.
     #[error("there is no plugin named {0:?}; `dockside ls` shows all")]
     Unknown(String),
+    /// It holds something on the machine.
+    #[error(
+        "plugin {name} still holds this on the machine:\n  {holds}\nLet its driver release it (put the driver back and remove the volumes and networks), or take it away with `dockside forget --force {name}`, which deletes disk images with the data in them"
+    )]
+    Holds {
+        /// The plugin.
+        name: String,
+        /// One line for each thing.
+        holds: String,
+    },
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -145,15 +156,31 @@ impl Catalog {
         directory_root(&self.daemon.data, name)
     }
 
-    /// Lets go of what Docker was told of a plugin, and of its socket if its driver was removed. Its state and its directories are kept.
+    /// Lets go of what Docker was told of a plugin, and of its socket if its driver was removed. Its state and its directories are kept; what
+    /// it holds on the machine is taken away with `force`.
     ///
     /// # Errors
-    /// When there is no such plugin or the store fails.
-    pub async fn forget(&self, name: &str) -> Result<String, ForgetError> {
+    /// When there is no such plugin, it holds something, or the store fails.
+    pub async fn forget(&self, name: &str, force: bool) -> Result<String, ForgetError> {
         let _one_at_a_time = self.reconciling.lock().await;
         let plugin = self
             .plugin(name)
             .ok_or_else(|| ForgetError::Unknown(name.to_owned()))?;
+        let removed = matches!(&*plugin.standing(), Standing::Removed);
+        let holds = self.holds(name);
+        if removed && !holds.is_empty() {
+            if !force {
+                return Err(ForgetError::Holds {
+                    name: name.to_owned(),
+                    holds: holds
+                        .iter()
+                        .map(|item| format!("{} {}: {}", item.kind.word(), item.key, item.what))
+                        .collect::<Vec<_>>()
+                        .join("\n  "),
+                });
+            }
+            self.shared.ledger.release(name).await?;
+        }
         plugin.unpublish().await?;
         if !matches!(&*plugin.standing(), Standing::Removed) {
             return Ok(format!(
@@ -167,6 +194,35 @@ impl Catalog {
         Ok(format!(
             "plugin {name} is forgotten; its state and its volumes are kept"
         ))
+    }
+
+    /// What a plugin holds on the machine.
+    pub fn holds(&self, name: &str) -> Vec<Item> {
+        self.shared.ledger.items(name).unwrap_or_default()
+    }
+
+    /// Compares what one plugin or all hold on the machine with what is there, and repairs it.
+    ///
+    /// # Errors
+    /// When store or machine cannot be read.
+    pub async fn repair(&self, name: Option<&str>, repair: Repair) -> anyhow::Result<Vec<Finding>> {
+        let ledger = &self.shared.ledger;
+        let mut findings = Vec::new();
+        for plugin in self.plugins() {
+            if name.is_some_and(|name| name != plugin.name()) {
+                continue;
+            }
+            let version = plugin.version();
+            let settings = version.as_ref().map(|version| &version.settings);
+            findings.extend(ledger.reconcile(plugin.name(), settings, repair).await?);
+            if let Some(version) = version.filter(|_| repair == Repair::Now) {
+                plugin.tell(&version).await;
+            }
+        }
+        if name.is_none() {
+            findings.extend(ledger.strays(repair).await?);
+        }
+        Ok(findings)
     }
 
     /// Closes all sockets, after the calls in flight were answered.
@@ -222,7 +278,12 @@ impl Catalog {
 
 /// See [`Catalog::directory_root`].
 pub fn directory_root(data: &Path, name: &str) -> PathBuf {
-    data.join("volumes")
+    plugin_root(data, "volumes", name)
+}
+
+/// Where the host keeps things of one kind for a plugin. The name is made into one segment.
+pub fn plugin_root(data: &Path, what: &str, name: &str) -> PathBuf {
+    data.join(what)
         .join(utf8_percent_encode(name, PLAIN).to_string())
 }
 

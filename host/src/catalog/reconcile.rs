@@ -332,6 +332,8 @@ impl Catalog {
                 .map_err(|error| Unusable::Bad(error.to_string()))?
         };
         let environment = PluginEnvironment {
+            stem: wanted.stem.clone(),
+            settings: Arc::clone(settings),
             config: values,
             quota: settings.grants.quota(),
             directories: settings

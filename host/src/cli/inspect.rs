@@ -135,6 +135,28 @@ fn show(detail: &PluginDetail) {
             .iter()
             .map(|directory| format!("{:<24} {}", directory.key, directory.path)),
     );
+    let holds = detail.holds.as_array().cloned().unwrap_or_default();
+    section(
+        "Held on the machine",
+        holds.iter().map(|item| {
+            let text = |field: &str| {
+                item.get(field)
+                    .and_then(|value| value.as_str())
+                    .unwrap_or_default()
+                    .to_owned()
+            };
+            let health = match text("state").as_str() {
+                "" => String::new(),
+                state => format!(" [{state} {}]", text("reason")),
+            };
+            format!(
+                "{:<6} {:<24} {}{health}",
+                text("kind"),
+                text("key"),
+                text("what")
+            )
+        }),
+    );
     section("Versions taken back", detail.rejected.iter().cloned());
 }
 

@@ -16,6 +16,7 @@ mod forget;
 mod inspect;
 mod logs;
 mod ls;
+mod reconcile;
 mod serve;
 mod table;
 
@@ -149,10 +150,29 @@ enum Verb {
         places: Places,
         /// The plugin's name.
         name: String,
+        /// Take away what it holds on the machine: mounts, disk images with the data in them, links, packet rules.
+        #[arg(long)]
+        force: bool,
         /// Print JSON.
         #[arg(long)]
         json: bool,
     },
+    /// Compare what plugins hold on the machine with what is there, and repair it.
+    Reconcile {
+        #[command(flatten)]
+        places: Places,
+        /// The plugin's name [default: all plugins]
+        name: Option<String>,
+        /// Only say what would be done.
+        #[arg(long)]
+        dry_run: bool,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Mount what may hang. Only the daemon calls this.
+    #[command(hide = true)]
+    MountWorker,
     /// Compile standard input to a file. Only the daemon calls this.
     #[command(hide = true)]
     CompileWorker {
@@ -166,6 +186,7 @@ enum Verb {
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.verb {
+        Verb::MountWorker => return crate::machine::mounts::worker::worker_main(),
         Verb::CompileWorker {
             output,
             memory,
@@ -209,12 +230,22 @@ fn asking(verb: Verb) -> anyhow::Result<u8> {
                     lines,
                     json,
                 } => logs::run(&places.load()?, &name, lines, json).await,
-                Verb::Forget { places, name, json } => {
-                    forget::run(&places.load()?, &name, json).await
-                }
-                Verb::Serve { .. } | Verb::CheckConfig { .. } | Verb::CompileWorker { .. } => {
-                    Ok(USAGE)
-                }
+                Verb::Forget {
+                    places,
+                    name,
+                    force,
+                    json,
+                } => forget::run(&places.load()?, &name, force, json).await,
+                Verb::Reconcile {
+                    places,
+                    name,
+                    dry_run,
+                    json,
+                } => reconcile::run(&places.load()?, name.as_deref(), dry_run, json).await,
+                Verb::Serve { .. }
+                | Verb::CheckConfig { .. }
+                | Verb::CompileWorker { .. }
+                | Verb::MountWorker => Ok(USAGE),
             }
         })
 }

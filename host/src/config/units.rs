@@ -58,7 +58,7 @@ pub fn show_size(bytes: u64) -> String {
 }
 
 /// A size between `MIN` and `MAX` bytes: a whole number, or text for [`parse_size`].
-pub(super) fn size<'de, D: Deserializer<'de>, const MIN: u64, const MAX: u64>(
+pub(crate) fn size<'de, D: Deserializer<'de>, const MIN: u64, const MAX: u64>(
     deserializer: D,
 ) -> Result<u64, D::Error> {
     struct Size;
@@ -117,7 +117,7 @@ impl Visitor<'_> for SpanVisitor {
 }
 
 /// A duration between `MIN` and `MAX` milliseconds.
-pub(super) fn span<'de, D: Deserializer<'de>, const MIN: u64, const MAX: u64>(
+pub(crate) fn span<'de, D: Deserializer<'de>, const MIN: u64, const MAX: u64>(
     deserializer: D,
 ) -> Result<Duration, D::Error> {
     use serde::Deserialize;
@@ -148,7 +148,7 @@ pub(super) fn between(span: Duration, min: Duration, max: Duration) -> Result<Du
 }
 
 /// A whole number between `MIN` and `MAX`.
-pub(super) fn count<'de, D: Deserializer<'de>, const MIN: u32, const MAX: u32>(
+pub(crate) fn count<'de, D: Deserializer<'de>, const MIN: u32, const MAX: u32>(
     deserializer: D,
 ) -> Result<u32, D::Error> {
     struct Count(u32, u32);

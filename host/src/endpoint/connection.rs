@@ -22,6 +22,7 @@ use tower::ServiceExt;
 
 use super::Limits;
 use super::http::CloseWithoutAnswer;
+use super::peer;
 
 /// Bytes of request line and headers. Docker sends some 200.
 const MAX_HEADER_BYTES: usize = 64 << 10;
@@ -43,6 +44,7 @@ pub(super) async fn serve(
     limits: Limits,
     mut stopped: watch::Receiver<bool>,
 ) {
+    let router = router.layer(axum::Extension(peer::of(&stream)));
     // Set while a request is being read that has begun and whose headers are not complete.
     let between = Arc::new(AtomicBool::new(true));
     let begun = Arc::new(AtomicU64::new(0));

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Extension, Path, Request, State};
 use axum::response::Response;
 use axum::routing::post;
 use http::{HeaderValue, StatusCode, header};
@@ -14,6 +14,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use super::Limits;
 use crate::plugin::{Plugin, Reply};
 use crate::protocol::{Kind, Method, encode_plain_error};
+use crate::store::EngineProcess;
 
 /// Marks a response that must not be sent: the connection is closed instead.
 #[derive(Debug, Clone, Copy)]
@@ -46,6 +47,7 @@ pub(super) fn router(plugin: Arc<Plugin>, limits: &Limits) -> Router {
 
 async fn call(
     State(front): State<Front>,
+    Extension(engine): Extension<EngineProcess>,
     Path(method): Path<String>,
     request: Request,
 ) -> Response {
@@ -81,7 +83,7 @@ async fn call(
             ));
         }
     };
-    match front.plugin.answer(&method, &body).await {
+    match front.plugin.answer(&method, &body, &engine).await {
         Reply::Json { status, body } => respond(status, body),
         Reply::Close => without_answer(),
     }

@@ -2,6 +2,7 @@
 
 mod connection;
 mod http;
+mod peer;
 mod socket;
 
 use std::path::{Path, PathBuf};

@@ -5,23 +5,37 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use http::StatusCode;
-use tokio::sync::{RwLockReadGuard, RwLockWriteGuard};
+use tokio::sync::{RwLockReadGuard, RwLockWriteGuard, oneshot};
 use tracing::Level;
 
 use super::log::CallLog;
+use super::long::{Key, Work};
 use super::{Counters, Plugin, Serving, Standing, Version};
-use crate::call::{Attempt, Fault, Outcome, Run, from_catalogue};
+use crate::call::{Attempt, Fault, Outcome, Run, from_catalogue, mount_of};
+use crate::failpoint;
+use crate::ledger::Health;
 use crate::protocol::{
-    self, BadRequest, Call, Decoded, Handshake, Kind, Method, encode, encode_error,
-    encode_plain_error, one_line, status_of,
+    self, Answer, BadRequest, Call, Decoded, Handshake, Kind, Method, encode, encode_error,
+    encode_plain_error, one_line, status_of, volume,
 };
 use crate::sandbox::bindings::types::{self, ErrorCode};
+use crate::store::EngineProcess;
 
 /// How often a call that lost against another is run again, alone. The second time it can only lose against a swap.
 const ATTEMPTS: usize = 8;
 
 /// How long a call that has to run again waits to be alone.
 const PATIENCE: Duration = Duration::from_millis(250);
+
+/// How long a mount for which nobody waited is kept for the next try.
+const ORPHANED: Duration = Duration::from_secs(300);
+
+/// Who calls, and under which key.
+#[derive(Debug, Clone, Copy)]
+struct Caller<'a> {
+    engine: &'a EngineProcess,
+    key: &'a str,
+}
 
 /// The right to run, beside others or alone.
 enum Turn<'a> {
@@ -52,6 +66,10 @@ impl Reply {
         }
     }
 
+    fn is_ok(&self) -> bool {
+        matches!(self, Reply::Json { status, .. } if status.is_success())
+    }
+
     fn error(status: StatusCode, kind: Kind, text: &str) -> Reply {
         Reply::Json {
             status,
@@ -61,8 +79,13 @@ impl Reply {
 }
 
 impl Plugin {
-    /// Answers a request: `path` is what follows the slash, for example `VolumeDriver.Create`.
-    pub async fn answer(self: &Arc<Self>, path: &str, body: &[u8]) -> Reply {
+    /// Answers a request of `engine`: `path` is what follows the slash, for example `VolumeDriver.Create`.
+    pub async fn answer(
+        self: &Arc<Self>,
+        path: &str,
+        body: &[u8],
+        engine: &EngineProcess,
+    ) -> Reply {
         Counters::add(&self.counters.calls);
         if path == Handshake::PATH {
             return self.handshake();
@@ -109,19 +132,140 @@ impl Plugin {
                 return Reply::error(StatusCode::INTERNAL_SERVER_ERROR, method.kind(), &text);
             }
         };
+        let _ = failpoint::hit("decode.after");
+        let allowed = serving.version.deadline(method);
+        let long = serving
+            .version
+            .settings
+            .limits
+            .background
+            .and_then(|limit| Some((limit, Key::of(method, &call, body)?)));
+        let Some((limit, key)) = long else {
+            return self
+                .run_to_the_end(serving, method, call, engine.clone(), allowed)
+                .await;
+        };
+        let mut rest = allowed;
+        if let Ok(mut running) = self.long.enter(&key).map_err(drop) {
+            let since = Instant::now();
+            let Some(reply) = running.wait(allowed).await else {
+                return self.still_working(method, &running, limit);
+            };
+            self.long.leave(&key);
+            // A mount has an ID of its own, which has to be counted too. It finds the volume mounted.
+            if method != Method::VolumeMount {
+                return reply;
+            }
+            rest = allowed.saturating_sub(since.elapsed());
+        }
+        let (done, mut work) = match self.long.enter(&key) {
+            Err(begun) => begun,
+            // Another one was quicker; the user's next try joins it.
+            Ok(running) => return self.still_working(method, &running, limit),
+        };
         let plugin = Arc::clone(self);
+        let of = engine.clone();
+        self.shared.guests.spawn(async move {
+            let result = plugin
+                .run(&serving, method, &call, &of, limit.max(allowed))
+                .await;
+            let reply = plugin.conclude(method, &call, result);
+            let _ = failpoint::hit("answer.before");
+            let is_late = done.receiver_count() < 2;
+            let mounted = method == Method::VolumeMount && reply.is_ok();
+            let _ = done.send(Some(reply));
+            if is_late && mounted {
+                // The engine counted the mount as failed. The next try finds it; if none comes, nobody uses it.
+                tokio::time::sleep(ORPHANED).await;
+                if let Call::Volume(volume::Call::Mount { name, id }) = &call {
+                    plugin.undo_mount(name, id, &of).await;
+                }
+            }
+        });
+        match work.wait(rest).await {
+            Some(reply) => {
+                self.long.leave(&key);
+                reply
+            }
+            None => self.still_working(method, &work, limit),
+        }
+    }
+
+    async fn run_to_the_end(
+        self: &Arc<Self>,
+        serving: Arc<Serving>,
+        method: Method,
+        call: Call,
+        engine: EngineProcess,
+        allowed: Duration,
+    ) -> Reply {
+        let plugin = Arc::clone(self);
+        let (answer, answered) = oneshot::channel();
         // A task of its own: a client that goes away ends neither the driver in the middle of its work nor, should the host have a fault, the
         // connection's task.
-        let task = self.shared.guests.spawn(async move {
-            let result = plugin.run(&serving, method, &call).await;
-            plugin.conclude(method, &call, result)
-        });
-        match task.await {
-            Ok(reply) => reply,
-            Err(error) => {
-                tracing::error!(plugin = self.name, method = method.path(), %error, "a call ended the task that ran it");
-                self.failed(method, None, &Fault::Internal(error.to_string()))
+        self.shared.guests.spawn(async move {
+            let result = plugin.run(&serving, method, &call, &engine, allowed).await;
+            let reply = plugin.conclude(method, &call, result);
+            let _ = failpoint::hit("answer.before");
+            let mounted = method == Method::VolumeMount && reply.is_ok();
+            if answer.send(reply).is_err()
+                && mounted
+                && let Call::Volume(volume::Call::Mount { name, id }) = &call
+            {
+                // The engine that went away counts the mount as failed and sends no unmount for it.
+                plugin.undo_mount(name, id, &engine).await;
             }
+        });
+        match answered.await {
+            Ok(reply) => reply,
+            Err(_) => {
+                tracing::error!(
+                    plugin = self.name,
+                    method = method.path(),
+                    "a call ended the task that ran it"
+                );
+                self.failed(
+                    method,
+                    None,
+                    &Fault::Internal("the task of the call ended".into()),
+                )
+            }
+        }
+    }
+
+    fn still_working(&self, method: Method, work: &Work, limit: Duration) -> Reply {
+        Reply::error(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            method.kind(),
+            &format!(
+                "plugin {} is still working on this since {} s, and may for up to {} s: repeat the command to wait for it",
+                self.name,
+                work.began.elapsed().as_secs(),
+                limit.as_secs()
+            ),
+        )
+    }
+
+    async fn undo_mount(self: &Arc<Self>, name: &str, id: &str, engine: &EngineProcess) {
+        let Standing::Serving(serving) = &*self.standing() else {
+            return;
+        };
+        let call = Call::Volume(volume::Call::Unmount {
+            name: name.to_owned(),
+            id: id.to_owned(),
+        });
+        let allowed = serving.version.deadline(Method::VolumeUnmount);
+        let undone = self
+            .run(serving, Method::VolumeUnmount, &call, engine, allowed)
+            .await;
+        if let Err(fault) = undone {
+            self.log.host(
+                Level::WARN,
+                &serving.version.label,
+                &format!(
+                    "the mount of volume {name:?}, for which nobody waited any more, stays: {fault}"
+                ),
+            );
         }
     }
 
@@ -175,16 +319,22 @@ impl Plugin {
         serving: &Arc<Serving>,
         method: Method,
         call: &Call,
+        engine: &EngineProcess,
+        allowed: Duration,
     ) -> Result<Outcome, Fault> {
-        let allowed = serving.version.deadline(method);
         let deadline = Instant::now() + allowed;
         let gate = self.gate.load_full();
         let _permit = gate.enter(deadline).await?;
+        let key = self.shared.ledger.begin();
+        let caller = Caller {
+            engine,
+            key: key.as_str(),
+        };
         let mut blamed: Vec<Arc<Version>> = Vec::new();
         let mut serving = Arc::clone(serving);
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let (ran, result) = self.execute(&serving, method, call, deadline).await;
+            let (ran, result) = self.execute(&serving, method, call, caller, deadline).await;
             let fault = match result {
                 Ok(outcome) => {
                     ran.trial_call_went_well();
@@ -220,6 +370,7 @@ impl Plugin {
         chosen: &Arc<Serving>,
         method: Method,
         call: &Call,
+        caller: Caller<'_>,
         deadline: Instant,
     ) -> (Arc<Serving>, Result<Outcome, Fault>) {
         let mut serving = Arc::clone(chosen);
@@ -236,7 +387,7 @@ impl Plugin {
             if let Standing::Serving(current) = &*self.standing() {
                 serving = Arc::clone(current);
             }
-            match self.attempt(&serving, method, call, deadline).await {
+            match self.attempt(&serving, method, call, caller, deadline).await {
                 Ok(Attempt::Done(outcome, _)) => return (serving, Ok(outcome)),
                 Ok(Attempt::Conflict) => {
                     Counters::add(&self.counters.conflicts);
@@ -271,6 +422,7 @@ impl Plugin {
         serving: &Serving,
         method: Method,
         call: &Call,
+        caller: Caller<'_>,
         deadline: Instant,
     ) -> Result<Attempt, Fault> {
         let version = &serving.version;
@@ -285,6 +437,9 @@ impl Plugin {
             state: &self.state,
             version,
             log: &log,
+            ledger: &self.shared.ledger,
+            key: caller.key,
+            engine: caller.engine,
             deadline,
             note: None,
         };
@@ -308,10 +463,29 @@ impl Plugin {
 
     fn conclude(&self, method: Method, call: &Call, result: Result<Outcome, Fault>) -> Reply {
         match result {
-            Ok(Outcome::Answer(answer)) => Reply::ok(encode(&answer)),
+            Ok(Outcome::Answer(mut answer)) => {
+                self.add_health(&mut answer);
+                Reply::ok(encode(&answer))
+            }
             Ok(Outcome::Refused(error)) => self.refused(method, Some(call), &error),
             Err(fault) => self.failed(method, Some(call), &fault),
         }
+    }
+
+    /// Says so in the status of a volume whose mount does not work.
+    fn add_health(&self, answer: &mut Answer) {
+        let Answer::Volume(volume) = answer else {
+            return;
+        };
+        let Some(mount) = mount_of(&self.state, &volume.name) else {
+            return;
+        };
+        let state = match self.shared.ledger.health(&self.name, &mount) {
+            Some(Health::Degraded(reason)) => format!("degraded: {reason}"),
+            Some(Health::Gone) => "degraded: it is not mounted any more".to_owned(),
+            Some(Health::Alive) | None => return,
+        };
+        volume.status.push(("dockside".to_owned(), state));
     }
 
     /// The driver, or the host on its behalf, said no.
@@ -376,11 +550,8 @@ impl Plugin {
     }
 
     fn catalogued(&self, call: &Call, reason: &str) -> Option<Reply> {
-        let version = self.version();
-        let root = version
-            .as_ref()
-            .and_then(|version| version.environment.directories.as_deref());
-        let answer = from_catalogue(&self.state, root, call, reason)?;
+        let data = self.shared.store.directory();
+        let answer = from_catalogue(&self.state, data, call, reason)?;
         Some(Reply::ok(encode(&answer)))
     }
 }

@@ -2,7 +2,9 @@
 
 mod answer;
 mod gate;
+mod hooks;
 pub mod log;
+mod long;
 pub mod options;
 mod swap;
 mod version;
@@ -19,6 +21,7 @@ pub use gate::Gate;
 pub use swap::SwapError;
 pub use version::Version;
 
+use crate::ledger::Ledger;
 use crate::store::{PluginState, Store, StoreError, UndoKey};
 use log::PluginLog;
 
@@ -32,6 +35,8 @@ pub struct Shared {
     pub store: Store,
     /// Calls that run at once, over all plugins.
     pub calls: Arc<Semaphore>,
+    /// What is on the machine.
+    pub ledger: Arc<Ledger>,
     /// Where guests run: threads of their own, so that one that computes never holds the thread that watches the sockets.
     pub guests: tokio::runtime::Handle,
 }
@@ -116,6 +121,8 @@ pub struct Plugin {
     swapping: tokio::sync::Mutex<()>,
     /// Versions that were taken back, by [`Version::identity`], with the reason. They are not tried again until file or settings change.
     rejected: Mutex<std::collections::HashMap<String, String>>,
+    /// Calls that go on behind their deadline.
+    long: long::LongWork,
     counters: Counters,
 }
 
@@ -137,6 +144,7 @@ impl Plugin {
             turn: RwLock::new(()),
             swapping: tokio::sync::Mutex::new(()),
             rejected: Mutex::default(),
+            long: long::LongWork::default(),
             counters: Counters::default(),
         }))
     }
@@ -172,6 +180,11 @@ impl Plugin {
     /// Its numbers.
     pub fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// How many calls go on behind their deadlines.
+    pub fn long_calls(&self) -> usize {
+        self.long.len()
     }
 
     /// Why a version was taken back, if it was.

@@ -7,14 +7,13 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tracing::Level;
 
-use super::log::CallLog;
 use super::{Counters, Gate, Plugin, Serving, Standing, TRIAL_CALLS, Trial, Version};
-use crate::call::{Attempt, Fault, Outcome, Run};
+use crate::call::Fault;
 use crate::protocol::{Call, Description, lifecycle};
 use crate::store::{StoreError, UndoKey};
 
 /// How long `lifecycle.migrate` and `lifecycle.start` may take.
-const LIFECYCLE_DEADLINE: Duration = Duration::from_secs(60);
+pub(super) const LIFECYCLE_DEADLINE: Duration = Duration::from_secs(60);
 
 /// How long a migration waits for calls that run. The rest of the plugin's calls wait with it.
 const QUIET: Duration = Duration::from_secs(2);
@@ -178,70 +177,21 @@ impl Plugin {
             return Ok(Vec::new());
         };
         let call = Call::Lifecycle(lifecycle::Call::Migrate { from });
-        self.lifecycle(version, &call, "lifecycle.migrate", Some(&written))
-            .await
-            .map_err(|error| {
-                // Not again at every look at the directory: it may take a minute to fail.
-                self.rejected.lock().insert(
-                    version.identity(),
-                    format!("lifecycle.migrate failed: {error}"),
-                );
-                SwapError::Migration(error)
-            })
-    }
-
-    /// Tells the driver that it begins to serve. A failure is reported and changes nothing.
-    pub async fn start(&self, reason: lifecycle::StartReason) {
-        let Some(version) = self.version() else {
-            return;
-        };
-        if !version.driver.has_lifecycle() {
-            return;
-        }
-        let call = Call::Lifecycle(lifecycle::Call::Start { reason });
-        if let Err(error) = self
-            .lifecycle(&version, &call, "lifecycle.start", None)
-            .await
-        {
-            self.log.host(
-                Level::ERROR,
-                &version.label,
-                &format!("lifecycle.start failed: {error}"),
+        self.hook(
+            version,
+            &call,
+            LIFECYCLE_DEADLINE,
+            Some((STATE_VERSION, &written)),
+        )
+        .await
+        .map_err(|error| {
+            // Not again at every look at the directory: it may take a minute to fail.
+            self.rejected.lock().insert(
+                version.identity(),
+                format!("lifecycle.migrate failed: {error}"),
             );
-        }
-    }
-
-    async fn lifecycle(
-        &self,
-        version: &Version,
-        call: &Call,
-        name: &'static str,
-        becomes: Option<&str>,
-    ) -> Result<Vec<UndoKey>, String> {
-        let deadline = Instant::now() + LIFECYCLE_DEADLINE;
-        for _ in 0..16 {
-            let log = Arc::new(CallLog::new(
-                &self.log,
-                &version.label,
-                name,
-                version.environment.log_bytes,
-            ));
-            let run = Run {
-                store: &self.shared.store,
-                state: &self.state,
-                version,
-                log: &log,
-                deadline,
-                note: becomes.map(|version| (STATE_VERSION, version)),
-            };
-            match run.attempt(call).await {
-                Ok(Attempt::Done(Outcome::Answer(_), undo)) => return Ok(undo),
-                Ok(Attempt::Done(Outcome::Refused(error), _)) => return Err(error.message),
-                Ok(Attempt::Conflict) => {}
-                Err(fault) => return Err(fault.to_string()),
-            }
-        }
-        Err("the plugin's state changed again and again while it ran".to_owned())
+            SwapError::Migration(error)
+        })
     }
 
     /// Takes a version back that failed on trial. Returns what serves now, if that is another version.

@@ -21,6 +21,18 @@ pub struct Description {
     pub lifecycle: bool,
     /// The options that it declares. Docker never sees them.
     pub options: Vec<Declaration>,
+    /// What it wants to do again and again. Docker never sees it.
+    #[serde(default)]
+    pub schedules: Vec<Schedule>,
+}
+
+/// Something that a driver does again and again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Schedule {
+    /// The driver's name for it.
+    pub name: String,
+    /// Seconds from the end of one run to the beginning of the next.
+    pub every: u32,
 }
 
 /// How far volumes or networks reach.
@@ -188,6 +200,7 @@ impl Description {
         Description {
             lifecycle: false,
             options: Vec::new(),
+            schedules: Vec::new(),
             ..self.clone()
         }
     }

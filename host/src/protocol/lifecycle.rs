@@ -1,6 +1,7 @@
 //! A driver's own life, of which Docker knows nothing.
 
 pub use crate::sandbox::bindings::lifecycle::StartReason;
+pub use crate::sandbox::bindings::reconcile::{Fact, Fate, Subject};
 
 /// A call in a driver's own life.
 #[derive(Debug, Clone, PartialEq)]
@@ -15,6 +16,23 @@ pub enum Call {
         /// Why it starts.
         reason: StartReason,
     },
+    /// `timers.tick`.
+    Tick {
+        /// The driver's name for the schedule.
+        schedule: String,
+    },
+    /// `reconcile.reconcile`.
+    Reconcile {
+        /// What the host found.
+        facts: Vec<Fact>,
+    },
+    /// `settlement.compensate`.
+    Compensate {
+        /// The failed call's key.
+        call: String,
+        /// The driver's own note.
+        note: Vec<u8>,
+    },
 }
 
 impl Call {
@@ -23,6 +41,9 @@ impl Call {
         match self {
             Call::Migrate { .. } => "lifecycle.migrate",
             Call::Start { .. } => "lifecycle.start",
+            Call::Tick { .. } => "timers.tick",
+            Call::Reconcile { .. } => "reconcile.reconcile",
+            Call::Compensate { .. } => "settlement.compensate",
         }
     }
 }

@@ -16,20 +16,49 @@ pub mod host {
                 import wasi:keyvalue/batch@0.2.0-draft;
                 import wasi:config/store@0.2.0-rc.1;
                 import wasi:logging/logging@0.1.0-draft;
+                import dockside:host/machine@0.1.0;
+                import dockside:host/addresses@0.1.0;
                 import dockside:host/directories@0.1.0;
-                import dockside:host/links@0.1.0;
                 import dockside:driver/types@0.1.0;
             }
         ",
         with: {
             "wasi:keyvalue/store.bucket": crate::capability::keyvalue::Bucket,
             "dockside:host/directories.directory": crate::capability::directories::DirectoryHandle,
-            "dockside:host/links.link": crate::capability::links::LinkHandle,
         },
         // Directories wait for the disk; everything else is answered from memory and needs no yield.
         imports: { "dockside:host/directories": async | trappable, default: trappable },
         additional_derives: [Clone, PartialEq],
     });
+}
+
+/// What changes the machine. Records with handles in them can be neither copied nor compared, so these are apart.
+pub mod effects {
+    wasmtime::component::bindgen!({
+        path: "../wit",
+        inline: "
+            package dockside:bindings;
+            world effects {
+                import dockside:host/mounts@0.1.0;
+                import dockside:host/images@0.1.0;
+                import dockside:host/links@0.1.0;
+                import dockside:host/nat@0.1.0;
+                import dockside:host/secrets@0.1.0;
+                import dockside:host/outbox@0.1.0;
+            }
+        ",
+        with: {
+            "dockside:host/machine": crate::sandbox::bindings::host::dockside::host::machine,
+            "dockside:host/addresses": crate::sandbox::bindings::host::dockside::host::addresses,
+            "dockside:host/directories": crate::sandbox::bindings::host::dockside::host::directories,
+            "dockside:host/links.link": crate::capability::links::LinkHandle,
+            "dockside:host/images.image": crate::capability::images::ImageHandle,
+            "dockside:host/secrets.secret": crate::capability::secrets::SecretHandle,
+        },
+        // Each waits for the disk or for the kernel.
+        imports: { default: async | trappable },
+    });
+    pub use dockside::host::*;
 }
 
 /// `dockside:driver/volume`.
@@ -42,6 +71,7 @@ pub mod volume {
         ",
         with: {
             "dockside:driver/types": crate::sandbox::bindings::host::dockside::driver::types,
+            "dockside:host/addresses": crate::sandbox::bindings::host::dockside::host::addresses,
             "dockside:host/directories": crate::sandbox::bindings::host::dockside::host::directories,
         },
         exports: { default: async },
@@ -59,7 +89,9 @@ pub mod network {
         ",
         with: {
             "dockside:driver/types": crate::sandbox::bindings::host::dockside::driver::types,
-            "dockside:host/links": crate::sandbox::bindings::host::dockside::host::links,
+            "dockside:host/addresses": crate::sandbox::bindings::host::dockside::host::addresses,
+            "dockside:host/machine": crate::sandbox::bindings::host::dockside::host::machine,
+            "dockside:host/links": crate::sandbox::bindings::effects::dockside::host::links,
         },
         exports: { default: async },
     });
@@ -74,7 +106,10 @@ pub mod ipam {
             package dockside:bindings;
             world ipam-kind { export dockside:driver/ipam@0.1.0; }
         ",
-        with: { "dockside:driver/types": crate::sandbox::bindings::host::dockside::driver::types },
+        with: {
+            "dockside:driver/types": crate::sandbox::bindings::host::dockside::driver::types,
+            "dockside:host/addresses": crate::sandbox::bindings::host::dockside::host::addresses,
+        },
         exports: { default: async },
         additional_derives: [Clone, PartialEq],
     });
@@ -89,7 +124,10 @@ pub mod authz {
             package dockside:bindings;
             world authz-kind { export dockside:driver/authz@0.1.0; }
         ",
-        with: { "dockside:driver/types": crate::sandbox::bindings::host::dockside::driver::types },
+        with: {
+            "dockside:driver/types": crate::sandbox::bindings::host::dockside::driver::types,
+            "dockside:host/addresses": crate::sandbox::bindings::host::dockside::host::addresses,
+        },
         exports: { default: async },
         additional_derives: [Clone, PartialEq],
     });
@@ -104,7 +142,10 @@ pub mod lifecycle {
             package dockside:bindings;
             world lifecycle-hooks { export dockside:driver/lifecycle@0.1.0; }
         ",
-        with: { "dockside:driver/types": crate::sandbox::bindings::host::dockside::driver::types },
+        with: {
+            "dockside:driver/types": crate::sandbox::bindings::host::dockside::driver::types,
+            "dockside:host/addresses": crate::sandbox::bindings::host::dockside::host::addresses,
+        },
         exports: { default: async },
     });
     pub use exports::dockside::driver::lifecycle::*;
@@ -123,4 +164,59 @@ pub mod options {
     pub use exports::dockside::driver::options::*;
 }
 
+/// `dockside:driver/timers`.
+pub mod timers {
+    wasmtime::component::bindgen!({
+        path: "../wit",
+        inline: "
+            package dockside:bindings;
+            world timer-hooks { export dockside:driver/timers@0.1.0; }
+        ",
+        with: {
+            "dockside:driver/types": crate::sandbox::bindings::host::dockside::driver::types,
+            "dockside:host/addresses": crate::sandbox::bindings::host::dockside::host::addresses,
+        },
+        exports: { default: async },
+        additional_derives: [Clone, PartialEq],
+    });
+    pub use exports::dockside::driver::timers::*;
+}
+
+/// `dockside:driver/reconcile`.
+pub mod reconcile {
+    wasmtime::component::bindgen!({
+        path: "../wit",
+        inline: "
+            package dockside:bindings;
+            world reconcile-hook { export dockside:driver/reconcile@0.1.0; }
+        ",
+        with: {
+            "dockside:driver/types": crate::sandbox::bindings::host::dockside::driver::types,
+            "dockside:host/addresses": crate::sandbox::bindings::host::dockside::host::addresses,
+        },
+        exports: { default: async },
+        additional_derives: [Clone, PartialEq],
+    });
+    pub use exports::dockside::driver::reconcile::*;
+}
+
+/// `dockside:driver/settlement`.
+pub mod settlement {
+    wasmtime::component::bindgen!({
+        path: "../wit",
+        inline: "
+            package dockside:bindings;
+            world settlement-hook { export dockside:driver/settlement@0.1.0; }
+        ",
+        with: {
+            "dockside:driver/types": crate::sandbox::bindings::host::dockside::driver::types,
+            "dockside:host/addresses": crate::sandbox::bindings::host::dockside::host::addresses,
+        },
+        exports: { default: async },
+        additional_derives: [Clone, PartialEq],
+    });
+    pub use exports::dockside::driver::settlement::*;
+}
+
 pub use host::dockside::driver::types;
+pub use host::dockside::host::{addresses, machine};

@@ -9,7 +9,8 @@ use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
 use super::limits::InstanceLimits;
-use crate::capability::directories::Effects;
+use crate::config;
+use crate::ledger::Effects;
 use crate::plugin::log::{CallLog, GuestStream};
 use crate::store::{Quota, Transaction};
 
@@ -24,6 +25,10 @@ const MAX_RANDOM: u64 = 64 << 10;
 pub struct PluginEnvironment {
     /// The name that Docker knows.
     pub plugin: String,
+    /// The name of its TOML file, without `.toml`.
+    pub stem: String,
+    /// The operator's settings.
+    pub settings: Arc<config::Plugin>,
     /// Values under `[config]`, read when the settings were.
     pub config: BTreeMap<String, String>,
     /// Limits of the durable state.
@@ -81,7 +86,7 @@ impl CallContext {
             limits: InstanceLimits::new(environment.memory),
             environment,
             transaction: None,
-            effects: Effects::default(),
+            effects: Effects::none(),
             log,
             deadline,
             ticks: 0,

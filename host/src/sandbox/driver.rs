@@ -107,6 +107,16 @@ impl Driver {
         self.indices.has_lifecycle()
     }
 
+    /// Whether it exports `reconcile`.
+    pub fn has_reconcile(&self) -> bool {
+        self.indices.has_reconcile()
+    }
+
+    /// Whether it exports `settlement`.
+    pub fn has_settlement(&self) -> bool {
+        self.indices.has_settlement()
+    }
+
     pub(super) fn pre(&self) -> &InstancePre<CallContext> {
         &self.pre
     }
@@ -181,6 +191,8 @@ impl Sandbox {
 async fn ask(driver: &Driver) -> wasmtime::Result<Description> {
     let environment = Arc::new(PluginEnvironment {
         plugin: String::new(),
+        stem: String::new(),
+        settings: Default::default(),
         config: Default::default(),
         quota: Quota::default(),
         directories: None,

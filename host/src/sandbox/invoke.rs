@@ -11,6 +11,7 @@ use wasmtime::component::Resource;
 
 use super::bindings::{authz, types};
 use crate::capability::directories::DirectoryHandle;
+use crate::capability::links::LinkHandle;
 use crate::protocol::address::ip_to_guest;
 use crate::protocol::{self, Answer, Call, Decision};
 
@@ -33,6 +34,24 @@ pub enum Failure {
 pub type Resolve<'a, T> =
     dyn FnMut(&mut Store<T>, Resource<DirectoryHandle>) -> Result<PathBuf, String> + Send + 'a;
 
+/// Turns a link's handle into the link's name, or says why it has none.
+pub type ResolveLink<'a, T> =
+    dyn FnMut(&mut Store<T>, Resource<LinkHandle>) -> Result<String, String> + Send + 'a;
+
+/// What Docker is told in place of handles.
+pub struct Names<'a, T: 'static> {
+    /// Paths of directories.
+    pub directory: &'a mut Resolve<'a, T>,
+    /// Names of links.
+    pub link: &'a mut ResolveLink<'a, T>,
+}
+
+impl<T: 'static> std::fmt::Debug for Names<'_, T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Names").finish_non_exhaustive()
+    }
+}
+
 /// Makes a call.
 ///
 /// # Errors
@@ -41,11 +60,11 @@ pub async fn invoke<T: Send>(
     store: &mut Store<T>,
     exports: &Exports,
     call: &Call,
-    resolve: &mut Resolve<'_, T>,
+    names: Names<'_, T>,
 ) -> wasmtime::Result<Invocation> {
     match call {
-        Call::Volume(call) => invoke_volume(store, exports, call, resolve).await,
-        Call::Network(call) => invoke_network(store, exports, call).await,
+        Call::Volume(call) => invoke_volume(store, exports, call, names.directory).await,
+        Call::Network(call) => invoke_network(store, exports, call, names.link).await,
         Call::Ipam(call) => invoke_ipam(store, exports, call).await,
         Call::Authz(call) => invoke_authz(store, exports, call).await,
         Call::Lifecycle(call) => invoke_lifecycle(store, exports, call).await,
@@ -124,6 +143,7 @@ async fn invoke_network<T: Send>(
     store: &mut Store<T>,
     exports: &Exports,
     call: &protocol::network::Call,
+    resolve: &mut ResolveLink<'_, T>,
 ) -> wasmtime::Result<Invocation> {
     use protocol::network::Call;
     let guest = exported(exports.network.as_ref(), "network")?.dockside_driver_network();
@@ -195,10 +215,16 @@ async fn invoke_network<T: Send>(
             options,
         } => {
             let result = guest
-                .call_join(store, &at.network_id, &at.endpoint_id, sandbox_key, options)
+                .call_join(
+                    &mut *store,
+                    &at.network_id,
+                    &at.endpoint_id,
+                    sandbox_key,
+                    options,
+                )
                 .await?;
             checked(result, |response| {
-                check::joined(response).map(Answer::Joined)
+                check::joined(response, |link| resolve(store, link)).map(Answer::Joined)
             })
         }
         Call::Leave(at) => done(
@@ -276,9 +302,26 @@ async fn invoke_lifecycle<T: Send>(
     call: &protocol::lifecycle::Call,
 ) -> wasmtime::Result<Invocation> {
     use protocol::lifecycle::Call;
-    let guest = exported(exports.lifecycle.as_ref(), "lifecycle")?.dockside_driver_lifecycle();
+    let lifecycle = || {
+        exported(exports.lifecycle.as_ref(), "lifecycle")
+            .map(|guest| guest.dockside_driver_lifecycle())
+    };
     Ok(done(match call {
-        Call::Migrate { from } => guest.call_migrate(store, from).await?,
-        Call::Start { reason } => guest.call_start(store, *reason).await?,
+        Call::Migrate { from } => lifecycle()?.call_migrate(store, from).await?,
+        Call::Start { reason } => lifecycle()?.call_start(store, *reason).await?,
+        Call::Tick { schedule } => {
+            let guest = exported(exports.timers.as_ref(), "timers")?.dockside_driver_timers();
+            guest.call_tick(store, schedule).await?
+        }
+        Call::Reconcile { facts } => {
+            let guest =
+                exported(exports.reconcile.as_ref(), "reconcile")?.dockside_driver_reconcile();
+            guest.call_reconcile(store, facts).await?
+        }
+        Call::Compensate { call, note } => {
+            let guest =
+                exported(exports.settlement.as_ref(), "settlement")?.dockside_driver_settlement();
+            guest.call_compensate(store, call, note).await?
+        }
     }))
 }

@@ -95,6 +95,10 @@ impl Sandbox {
         bindings::host::Host_::add_to_linker::<_, HasSelf<CallContext>>(&mut linker, |context| {
             context
         })?;
+        bindings::effects::Effects::add_to_linker::<_, HasSelf<CallContext>>(
+            &mut linker,
+            |context| context,
+        )?;
         Ok(Arc::new(Sandbox {
             compiler: compile::Compiler::new(&engine, settings)?,
             engine,

@@ -9,10 +9,11 @@ use std::sync::mpsc::Receiver;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use super::state::{DoomedDirectory, PluginState, Snapshot, Value};
+use super::state::{DoomedDirectory, Intent, Note, PluginState, Snapshot, Value};
 use super::table::Version;
 use super::transaction::Transaction;
 use super::{StoreError, database};
+use crate::failpoint;
 
 /// Most commits in one group. It bounds what one failing member makes the others wait for.
 const MAX_GROUP: usize = 256;
@@ -62,6 +63,16 @@ pub(super) enum Work {
         value: Option<String>,
     },
     ForgetDoomed(Vec<DoomedDirectory>),
+    Intend {
+        plugin: String,
+        intent: Intent,
+    },
+    Settle(Vec<String>),
+    Note {
+        plugin: String,
+        note: Note,
+    },
+    ForgetNote(i64),
     /// Whatever a test wants done in the middle of a group.
     #[cfg(test)]
     Test(Box<dyn Fn(&Connection) + Send>),
@@ -85,6 +96,12 @@ impl Work {
                 format!("write the note {key:?} of plugin {plugin:?}")
             }
             Self::ForgetDoomed(_) => "write which directories are removed".to_owned(),
+            Self::Intend { plugin, .. } => {
+                format!("write down what is about to be done to the machine for plugin {plugin:?}")
+            }
+            Self::Settle(_) => "write down what was done to the machine".to_owned(),
+            Self::Note { plugin, .. } => format!("write down a note of plugin {plugin:?}"),
+            Self::ForgetNote(_) => "write down that a call is settled".to_owned(),
             #[cfg(test)]
             Self::Test(_) => "run a test".to_owned(),
         }
@@ -190,7 +207,10 @@ impl Committer {
         if staged.version != self.version {
             database::set_last_version(&self.connection, staged.version)?;
         }
+        visit("commit.before")?;
         self.connection.execute_batch("COMMIT")?;
+        // It is durable: only a kill can come between.
+        let _ = failpoint::hit("commit.after");
         Ok((staged, outcomes))
     }
 
@@ -202,6 +222,19 @@ impl Committer {
             tracing::error!(%error, "a failed commit cannot be rolled back; the next commit tries again");
         }
     }
+}
+
+/// A visit of a failpoint, where the disk may be full or broken.
+fn visit(place: &str) -> rusqlite::Result<()> {
+    failpoint::hit(place).map_err(|error| {
+        let full = error.kind() == std::io::ErrorKind::StorageFull;
+        let code = if full {
+            rusqlite::ffi::SQLITE_FULL
+        } else {
+            rusqlite::ffi::SQLITE_IOERR
+        };
+        rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), Some(error.to_string()))
+    })
 }
 
 /// What the plugins will be when the group is durable.
@@ -229,6 +262,7 @@ impl Staged {
                 empty.keys.clear(version);
                 empty.volumes.clear(version);
                 empty.directories.clear(version);
+                empty.objects.clear(version);
                 empty.usage = super::Usage::default();
                 database::forget(connection, plugin.name())?;
                 self.stage(plugin, empty);
@@ -242,6 +276,24 @@ impl Staged {
                 for directory in directories {
                     database::remove_doomed(connection, directory)?;
                 }
+                Vec::new()
+            }
+            Work::Intend { plugin, intent } => {
+                database::write_intent(connection, plugin, intent)?;
+                Vec::new()
+            }
+            Work::Settle(ids) => {
+                for id in ids {
+                    database::remove_intent(connection, id)?;
+                }
+                Vec::new()
+            }
+            Work::Note { plugin, note } => {
+                database::write_note(connection, plugin, note)?;
+                Vec::new()
+            }
+            Work::ForgetNote(number) => {
+                database::remove_note(connection, *number)?;
                 Vec::new()
             }
             #[cfg(test)]
@@ -276,6 +328,7 @@ impl Staged {
         let directories = transaction
             .directories
             .apply(&mut after.directories, version);
+        let objects = transaction.objects.apply(&mut after.objects, version);
         if transaction.exceeds_quota(&before, &after) {
             return Ok(None);
         }
@@ -288,6 +341,18 @@ impl Staged {
         }
         for change in &directories {
             database::write_directory(connection, name, change, version)?;
+        }
+        for change in &objects {
+            database::write_object(connection, name, change, version)?;
+        }
+        for id in &transaction.settled {
+            database::remove_intent(connection, id)?;
+        }
+        for intent in &transaction.intents {
+            database::write_intent(connection, name, intent)?;
+        }
+        if let Some(call) = &transaction.call {
+            database::remove_notes_of(connection, name, call)?;
         }
         for id in &transaction.doomed {
             database::add_doomed(connection, name, id)?;

@@ -8,20 +8,23 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
 use super::StoreError;
 use super::lock::open_private;
-use super::state::{DirectoryRecord, DoomedDirectory, Snapshot, Usage, Value, VolumeRecord};
+use super::state::{
+    DirectoryRecord, DoomedDirectory, Intent, Note, ObjectRecord, Snapshot, Usage, Value,
+    VolumeRecord,
+};
 use super::table::{Change, Row, Table, Version};
 
 /// The file's `application_id`, so that `file` and this program can tell it from any other SQLite database: "dock".
 const APPLICATION_ID: i64 = 0x646f_636b;
 
 /// Schema step N takes a database from `user_version` N to N + 1.
-const STEPS: [&str; 1] = [include_str!("schema.sql")];
+const STEPS: [&str; 2] = [include_str!("schema.sql"), include_str!("effects.sql")];
 
 /// How long a commit waits for an operator's own `sqlite3` to finish. Shorter than any of Docker's deadlines.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Tables whose rows belong to a plugin.
-const OWNED: [&str; 4] = ["state", "volume", "directory", "meta"];
+const OWNED: [&str; 5] = ["state", "volume", "directory", "meta", "object"];
 
 /// Opens the database for writing, and makes it or brings its schema up to date.
 pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
@@ -151,34 +154,55 @@ pub(super) fn load(
     .map_err(failed)?;
     let stored = rows(
         &transaction,
-        "SELECT name, version, created_at, options, directory FROM volume WHERE plugin = ?1 ORDER BY name",
+        "SELECT name, version, created_at, options, directory, uses FROM volume WHERE plugin = ?1 ORDER BY name",
         plugin,
-        |row| Ok((row.get::<_, i64>(2)?, row.get::<_, String>(3)?, row.get::<_, Option<String>>(4)?)),
+        |row| Ok((row.get::<_, i64>(2)?, row.get::<_, String>(3)?, row.get::<_, Option<String>>(4)?, row.get::<_, String>(5)?)),
     )
     .map_err(failed)?;
     let mut volumes = Vec::with_capacity(stored.len());
     for (name, row) in stored {
-        let (created_at, options, directory) = row.value;
-        let options = serde_json::from_str(&options).map_err(|e| StoreError::Damaged {
+        let (created_at, options, directory, uses) = row.value;
+        let damaged = |reason: String| StoreError::Damaged {
             path: path.to_path_buf(),
             record: format!("volume {name:?}"),
             plugin: plugin.to_owned(),
-            reason: format!("its options are not a JSON list of pairs: {e}"),
-        })?;
+            reason,
+        };
+        let options = serde_json::from_str(&options)
+            .map_err(|e| damaged(format!("its options are not a JSON list of pairs: {e}")))?;
+        let uses = serde_json::from_str(&uses)
+            .map_err(|e| damaged(format!("its uses are not a JSON list: {e}")))?;
         let value = Arc::new(VolumeRecord {
             name: name.to_string(),
             created_at,
             options,
             directory,
+            uses,
         });
         let version = row.version;
         volumes.push((name, Row { value, version }));
     }
+    let objects = rows(
+        &transaction,
+        "SELECT name, version, id, record, boot, made_at FROM object WHERE plugin = ?1 ORDER BY name",
+        plugin,
+        |row| {
+            Ok(Arc::new(ObjectRecord {
+                name: row.get(0)?,
+                id: row.get(2)?,
+                record: row.get(3)?,
+                boot: row.get(4)?,
+                made_at: row.get(5)?,
+            }))
+        },
+    )
+    .map_err(failed)?;
     Ok(Snapshot {
         era: 0,
         keys: Table::load(keys),
         volumes: Table::load(volumes),
         directories: Table::load(directories),
+        objects: Table::load(objects),
         usage,
     })
 }
@@ -286,14 +310,17 @@ pub(super) fn write_volume(
 ) -> rusqlite::Result<()> {
     match &change.after {
         Some(record) => {
-            let options = serde_json::to_string(&record.options)
-                .map_err(|e| rusqlite::Error::ToSqlConversionFailure(Box::new(e)))?;
+            let json = |result: serde_json::Result<String>| {
+                result.map_err(|e| rusqlite::Error::ToSqlConversionFailure(Box::new(e)))
+            };
+            let options = json(serde_json::to_string(&record.options))?;
+            let uses = json(serde_json::to_string(&record.uses))?;
             connection
                 .prepare_cached(
-                    "INSERT OR REPLACE INTO volume (plugin, name, created_at, options, directory, version) \
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                    "INSERT OR REPLACE INTO volume (plugin, name, created_at, options, directory, uses, version) \
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
                 )?
-                .execute(params![plugin, &*change.key, record.created_at, options, record.directory, version])
+                .execute(params![plugin, &*change.key, record.created_at, options, record.directory, uses, version])
         }
         None => remove(connection, "DELETE FROM volume WHERE plugin = ?1 AND name = ?2", plugin, &change.key),
     }
@@ -314,6 +341,144 @@ pub(super) fn write_directory(
         None => remove(connection, "DELETE FROM directory WHERE plugin = ?1 AND key = ?2", plugin, &change.key),
     }
     .map(drop)
+}
+
+/// Writes one change of the objects.
+pub(super) fn write_object(
+    connection: &Connection,
+    plugin: &str,
+    change: &Change<Arc<ObjectRecord>>,
+    version: Version,
+) -> rusqlite::Result<()> {
+    match &change.after {
+        Some(object) => connection
+            .prepare_cached(
+                "INSERT OR REPLACE INTO object (plugin, name, id, record, boot, made_at, version) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            )?
+            .execute(params![
+                plugin,
+                &*change.key,
+                object.id,
+                object.record,
+                object.boot,
+                object.made_at,
+                version
+            ]),
+        None => remove(
+            connection,
+            "DELETE FROM object WHERE plugin = ?1 AND name = ?2",
+            plugin,
+            &change.key,
+        ),
+    }
+    .map(drop)
+}
+
+/// Records what has to be done to the machine.
+pub(super) fn write_intent(
+    connection: &Connection,
+    plugin: &str,
+    intent: &Intent,
+) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT OR REPLACE INTO intent (id, number, plugin, record, redo) \
+             VALUES (?1, (SELECT coalesce(max(number), 0) + 1 FROM intent), ?2, ?3, ?4)",
+        )?
+        .execute(params![intent.id, plugin, intent.record, intent.redo])
+        .map(drop)
+}
+
+/// Records that it has been done.
+pub(super) fn remove_intent(connection: &Connection, id: &str) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("DELETE FROM intent WHERE id = ?1")?
+        .execute([id])
+        .map(drop)
+}
+
+/// Everything that has still to be done to the machine, with the plugins it belongs to, in the order in which it was written down.
+pub(super) fn intents(
+    connection: &Connection,
+    path: &Path,
+) -> Result<Vec<(String, Intent)>, StoreError> {
+    let read = || -> rusqlite::Result<Vec<(String, Intent)>> {
+        let mut select = connection
+            .prepare_cached("SELECT plugin, id, record, redo FROM intent ORDER BY number")?;
+        let rows = select.query_map([], |row| {
+            Ok((
+                row.get(0)?,
+                Intent {
+                    id: row.get(1)?,
+                    record: row.get(2)?,
+                    redo: row.get(3)?,
+                },
+            ))
+        })?;
+        rows.collect()
+    };
+    read().map_err(|e| {
+        StoreError::database(path, "list what has still to be done to the machine", &e)
+    })
+}
+
+/// Writes a note about a call.
+pub(super) fn write_note(
+    connection: &Connection,
+    plugin: &str,
+    note: &Note,
+) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("INSERT INTO note (plugin, call, note) VALUES (?1, ?2, ?3)")?
+        .execute(params![plugin, note.call, note.note])
+        .map(drop)
+}
+
+/// Drops all notes of a call.
+pub(super) fn remove_notes_of(
+    connection: &Connection,
+    plugin: &str,
+    call: &str,
+) -> rusqlite::Result<()> {
+    remove(
+        connection,
+        "DELETE FROM note WHERE plugin = ?1 AND call = ?2",
+        plugin,
+        call,
+    )
+    .map(drop)
+}
+
+/// Drops one note.
+pub(super) fn remove_note(connection: &Connection, number: i64) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("DELETE FROM note WHERE number = ?1")?
+        .execute([number])
+        .map(drop)
+}
+
+/// All notes with the plugins that wrote them, oldest first.
+pub(super) fn notes(
+    connection: &Connection,
+    path: &Path,
+) -> Result<Vec<(String, Note)>, StoreError> {
+    let read = || -> rusqlite::Result<Vec<(String, Note)>> {
+        let mut select = connection
+            .prepare_cached("SELECT plugin, number, call, note FROM note ORDER BY number")?;
+        let rows = select.query_map([], |row| {
+            Ok((
+                row.get(0)?,
+                Note {
+                    number: row.get(1)?,
+                    call: row.get(2)?,
+                    note: row.get(3)?,
+                },
+            ))
+        })?;
+        rows.collect()
+    };
+    read().map_err(|e| StoreError::database(path, "list what calls left to be settled", &e))
 }
 
 /// Records that a directory is to be removed.

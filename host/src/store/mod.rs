@@ -35,7 +35,8 @@ use lock::DataLock;
 pub use committer::{Outcome, UndoKey};
 pub use error::{StateError, StoreError};
 pub use state::{
-    DirectoryRecord, DoomedDirectory, PluginState, Quota, Snapshot, Usage, Value, VolumeRecord,
+    DirectoryRecord, DoomedDirectory, EngineProcess, Intent, Note, ObjectRecord, PluginState,
+    Quota, Snapshot, Usage, Value, VolumeRecord, VolumeUse,
 };
 pub use transaction::{KeyPage, Transaction};
 
@@ -216,6 +217,61 @@ impl Store {
         self.submit(Work::ForgetDoomed(directories.to_vec()))
             .await
             .map(drop)
+    }
+
+    /// Writes down what is about to be done to the machine, so that it is undone if the daemon ends before a transaction
+    /// [settles](Transaction::settle) it. Durable when it returns.
+    ///
+    /// # Errors
+    /// The database cannot be written: then it must not be done.
+    pub async fn intend(&self, plugin: &str, intent: Intent) -> Result<(), StoreError> {
+        let plugin = plugin.to_owned();
+        self.submit(Work::Intend { plugin, intent }).await.map(drop)
+    }
+
+    /// Writes down that intents have been carried out or undone.
+    ///
+    /// # Errors
+    /// The database cannot be written: then they are carried out or undone once more.
+    pub async fn settle(&self, ids: Vec<String>) -> Result<(), StoreError> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        self.submit(Work::Settle(ids)).await.map(drop)
+    }
+
+    /// What has still to be done to the machine, by plugin, in the order in which it was written down. Read from the disk.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn intents(&self) -> Result<Vec<(String, Intent)>, StoreError> {
+        database::intents(&self.inner.reader.lock(), &self.inner.path)
+    }
+
+    /// Writes down what would settle a call on other machines. Durable when it returns, whatever becomes of the call; a commit that
+    /// [settles the call](Transaction::settle_call) drops it.
+    ///
+    /// # Errors
+    /// The database cannot be written.
+    pub async fn note(&self, plugin: &str, note: Note) -> Result<(), StoreError> {
+        let plugin = plugin.to_owned();
+        self.submit(Work::Note { plugin, note }).await.map(drop)
+    }
+
+    /// All notes, by plugin, oldest first. Read from the disk.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn notes(&self) -> Result<Vec<(String, Note)>, StoreError> {
+        database::notes(&self.inner.reader.lock(), &self.inner.path)
+    }
+
+    /// Drops a note that is settled.
+    ///
+    /// # Errors
+    /// The database cannot be written: then it is settled once more.
+    pub async fn forget_note(&self, number: i64) -> Result<(), StoreError> {
+        self.submit(Work::ForgetNote(number)).await.map(drop)
     }
 
     async fn submit(&self, work: Work) -> Result<Outcome, StoreError> {

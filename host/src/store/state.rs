@@ -21,6 +21,67 @@ pub struct VolumeRecord {
     pub options: Vec<(String, String)>,
     /// [`DirectoryRecord::id`] of its mountpoint, as far as the driver has said where that is.
     pub directory: Option<String>,
+    /// Who uses it now.
+    pub uses: Vec<VolumeUse>,
+}
+
+/// A use of a volume that Docker has announced by `Mount` and not yet ended by `Unmount`.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct VolumeUse {
+    /// Docker's ID of it.
+    pub id: String,
+    /// How often the engine has mounted under this ID.
+    pub count: u32,
+    /// The engine process that did. An engine that was killed ends no uses.
+    pub engine: EngineProcess,
+}
+
+/// A process that speaks to a plugin's socket: an engine, usually.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct EngineProcess {
+    /// Its process ID; 0 when the kernel does not say.
+    pub pid: u32,
+    /// When it was started, in clock ticks since the machine was: tells it from a later process of the same ID.
+    pub started: u64,
+    /// Which start of the machine that was (`/proc/sys/kernel/random/boot_id`).
+    pub boot: String,
+}
+
+/// One thing that the host made on the machine for a plugin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectRecord {
+    /// What it is and the driver's key for it: `mount/KEY`.
+    pub name: String,
+    /// The name that the host chose. Never used twice.
+    pub id: String,
+    /// How to make it and how to take it away, as JSON. Only the ledger reads it.
+    pub record: String,
+    /// Which start of the machine it was made in.
+    pub boot: String,
+    /// When it was made, in seconds since 1970.
+    pub made_at: i64,
+}
+
+/// What has still to be done to the machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Intent {
+    /// The host's name for it.
+    pub id: String,
+    /// As [`ObjectRecord::record`].
+    pub record: String,
+    /// Whether it is to be done, and not to be undone.
+    pub redo: bool,
+}
+
+/// What would settle a call on other machines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    /// Its number in the store; 0 as long as it has none.
+    pub number: i64,
+    /// The call's key.
+    pub call: String,
+    /// The driver's own text.
+    pub note: Vec<u8>,
 }
 
 /// One directory that the host made for a plugin.
@@ -104,6 +165,7 @@ pub struct Snapshot {
     pub(super) keys: Table<Value>,
     pub(super) volumes: Table<Arc<VolumeRecord>>,
     pub(super) directories: Table<Arc<DirectoryRecord>>,
+    pub(super) objects: Table<Arc<ObjectRecord>>,
     pub(super) usage: Usage,
     /// Counts the commits that change what the state means. See [`Transaction::supersede`](super::Transaction::supersede).
     pub(super) era: u64,
@@ -138,6 +200,16 @@ impl Snapshot {
     /// One directory.
     pub fn directory(&self, key: &str) -> Option<&Arc<DirectoryRecord>> {
         self.directories.get(key)
+    }
+
+    /// Everything that the host made on the machine for the plugin, in order of the names' bytes.
+    pub fn objects(&self) -> impl Iterator<Item = &Arc<ObjectRecord>> {
+        self.objects.iter().map(|(_, record)| record)
+    }
+
+    /// One thing that the host made on the machine for the plugin.
+    pub fn object(&self, name: &str) -> Option<&Arc<ObjectRecord>> {
+        self.objects.get(name)
     }
 
     /// What the keys and values take.

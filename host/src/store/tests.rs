@@ -111,6 +111,11 @@ fn volume(name: &str) -> VolumeRecord {
             ("".to_owned(), "\0\"".to_owned()),
         ],
         directory: Some(format!("id-of-{name}")),
+        uses: vec![VolumeUse {
+            id: "a use".to_owned(),
+            count: 2,
+            engine: EngineProcess::default(),
+        }],
     }
 }
 

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::StateError;
-use super::state::{DirectoryRecord, PluginState, Quota, Snapshot, Usage, Value, VolumeRecord};
+use super::state::{
+    DirectoryRecord, Intent, ObjectRecord, PluginState, Quota, Snapshot, Usage, Value, VolumeRecord,
+};
 use super::table::{Draft, KeyList};
 
 /// Most bytes of keys in one page of [`Transaction::list_keys`]: a page is copied into a guest's memory.
@@ -32,6 +34,10 @@ pub struct Transaction {
     pub(super) keys: Draft<Value>,
     pub(super) volumes: Draft<Arc<VolumeRecord>>,
     pub(super) directories: Draft<Arc<DirectoryRecord>>,
+    pub(super) objects: Draft<Arc<ObjectRecord>>,
+    pub(super) settled: Vec<String>,
+    pub(super) intents: Vec<Intent>,
+    pub(super) call: Option<String>,
     pub(super) doomed: Vec<String>,
     pub(super) meta: BTreeMap<String, Option<String>>,
     era: u64,
@@ -46,6 +52,7 @@ impl Transaction {
             keys,
             volumes,
             directories,
+            objects,
             usage,
             era,
         } = plugin.snapshot();
@@ -56,6 +63,10 @@ impl Transaction {
             keys: Draft::new(keys),
             volumes: Draft::new(volumes),
             directories: Draft::new(directories),
+            objects: Draft::new(objects),
+            settled: Vec::new(),
+            intents: Vec::new(),
+            call: None,
             doomed: Vec::new(),
             meta: BTreeMap::new(),
             era,
@@ -90,6 +101,10 @@ impl Transaction {
         !self.keys.has_writes()
             && !self.volumes.has_writes()
             && !self.directories.has_writes()
+            && !self.objects.has_writes()
+            && self.settled.is_empty()
+            && self.intents.is_empty()
+            && self.call.is_none()
             && self.doomed.is_empty()
             && self.meta.is_empty()
     }
@@ -254,6 +269,44 @@ impl Transaction {
         Some(record)
     }
 
+    /// One thing that the host made on the machine.
+    pub fn object(&mut self, name: &str) -> Option<Arc<ObjectRecord>> {
+        self.objects.get(name).cloned()
+    }
+
+    /// Everything that the host made on the machine, in order of the names' bytes.
+    pub fn objects(&mut self) -> Vec<Arc<ObjectRecord>> {
+        self.objects.scan_rows().cloned().collect()
+    }
+
+    /// Records something on the machine, in the place of one with the same name.
+    pub fn put_object(&mut self, record: ObjectRecord) {
+        let record = Arc::new(record);
+        self.objects.put(&record.name.clone(), record);
+    }
+
+    /// Takes something on the machine out of the records and returns it. The caller says by [`intend`](Self::intend) what becomes of it.
+    pub fn remove_object(&mut self, name: &str) -> Option<Arc<ObjectRecord>> {
+        let record = self.object(name)?;
+        self.objects.remove(name);
+        Some(record)
+    }
+
+    /// With the commit, what was intended under this ID is done: see [`Store::intend`](super::Store::intend).
+    pub fn settle(&mut self, id: &str) {
+        self.settled.push(id.to_owned());
+    }
+
+    /// With the commit, this has to be done to the machine.
+    pub fn intend(&mut self, intent: Intent) {
+        self.intents.push(intent);
+    }
+
+    /// With the commit, the notes of this call are dropped: see [`Store::note`](super::Store::note).
+    pub fn settle_call(&mut self, call: &str) {
+        self.call = Some(call.to_owned());
+    }
+
     /// Sets, or with `None` removes, one of the host's own notes about the plugin together with everything else. See
     /// [`Store::meta`](super::Store::meta).
     pub fn set_meta(&mut self, key: &str, value: Option<&str>) {
@@ -266,6 +319,7 @@ impl Transaction {
             || self.keys.conflicts_with(&now.keys)
             || self.volumes.conflicts_with(&now.volumes)
             || self.directories.conflicts_with(&now.directories)
+            || self.objects.conflicts_with(&now.objects)
     }
 
     /// Whether the step from `before` to `after` takes the plugin beyond a quota. Each transaction alone has stayed within them, but

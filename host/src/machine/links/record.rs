@@ -86,6 +86,11 @@ impl Link {
         )
     }
 
+    /// Whether it is an end of a virtual cable.
+    pub fn is_pair(&self) -> bool {
+        self.kind.peer().is_some()
+    }
+
     /// Everything that the record says, in the order in which the kernel takes it.
     pub(super) fn edits(&self) -> Vec<Edit> {
         let mut edits = vec![Edit::Kind(self.kind.clone())];

@@ -11,8 +11,11 @@ use wasmtime::component::Resource;
 
 use super::Resolve;
 use crate::capability::directories::DirectoryHandle;
+use crate::capability::links::LinkHandle;
 use crate::protocol::address::{cidr_from_guest, ip_from_guest, subnet_from_guest};
-use crate::protocol::answer::{EndpointAddresses, GATEWAY_DATA, Joined, Pool, Volume};
+use crate::protocol::answer::{
+    EndpointAddresses, GATEWAY_DATA, InterfaceName, Joined, Pool, Volume,
+};
 use crate::protocol::ipam::{check_address, check_gateway, check_pool};
 use crate::protocol::{Answer, KeyValue, one_line};
 use crate::sandbox::bindings::{ipam, network, types, volume};
@@ -146,11 +149,28 @@ fn check_family(field: &str, ip: IpAddr, ipv6: bool) -> Result<(), String> {
     Err(format!("{field} is {ip}, which is no {wanted} address"))
 }
 
-pub(super) fn joined(response: network::JoinResponse) -> Result<Joined, String> {
-    // The host makes no links, so there is none that a handle could stand for.
-    if response.interface.is_some() {
-        return Err("interface is a link that the host has not made".to_owned());
-    }
+pub(super) fn joined(
+    response: network::JoinResponse,
+    name: impl FnOnce(Resource<LinkHandle>) -> Result<String, String>,
+) -> Result<Joined, String> {
+    let interface = match response.interface {
+        None => None,
+        Some(link) => {
+            // Linux takes names of 15 bytes, and Docker adds a number.
+            let prefix = &response.dst_prefix;
+            let plain = prefix.bytes().all(|byte| byte.is_ascii_alphanumeric());
+            if !(1..=11).contains(&prefix.len()) || !plain {
+                return Err(format!(
+                    "dst-prefix is {}, which is no beginning of an interface's name: 1 to 11 letters and digits",
+                    shown(prefix)
+                ));
+            }
+            Some(InterfaceName {
+                src_name: name(link)?,
+                dst_prefix: response.dst_prefix,
+            })
+        }
+    };
     let gateway = |field: &str, ip: Option<types::IpAddress>, ipv6: bool| match ip {
         None => Ok(None),
         Some(ip) => {
@@ -160,7 +180,7 @@ pub(super) fn joined(response: network::JoinResponse) -> Result<Joined, String> 
         }
     };
     Ok(Joined {
-        interface: None,
+        interface,
         gateway: gateway("gateway", response.gateway, false)?,
         gateway_ipv6: gateway("gateway-ipv6", response.gateway_ipv6, true)?,
         static_routes: response
@@ -345,20 +365,23 @@ mod tests {
         gateway_ipv6: Option<&str>,
         routes: &[(&str, Option<&str>)],
     ) -> Result<Joined, String> {
-        joined(network::JoinResponse {
-            interface: None,
-            dst_prefix: "eth".to_owned(),
-            gateway: gateway.map(ip),
-            gateway_ipv6: gateway_ipv6.map(ip),
-            static_routes: routes
-                .iter()
-                .map(|(destination, next_hop)| network::StaticRoute {
-                    destination: cidr(destination),
-                    next_hop: next_hop.map(ip),
-                })
-                .collect(),
-            disable_gateway_service: true,
-        })
+        joined(
+            network::JoinResponse {
+                interface: None,
+                dst_prefix: "eth".to_owned(),
+                gateway: gateway.map(ip),
+                gateway_ipv6: gateway_ipv6.map(ip),
+                static_routes: routes
+                    .iter()
+                    .map(|(destination, next_hop)| network::StaticRoute {
+                        destination: cidr(destination),
+                        next_hop: next_hop.map(ip),
+                    })
+                    .collect(),
+                disable_gateway_service: true,
+            },
+            |_| Err("no link".to_owned()),
+        )
     }
 
     #[test]

@@ -4,8 +4,8 @@ use wasmtime::Store;
 
 use super::Exports;
 use crate::protocol::describe::{
-    Declaration, Description, IpamCapabilities, NetworkCapabilities, Scope, Subject, ValueType,
-    VolumeCapabilities,
+    Declaration, Description, IpamCapabilities, NetworkCapabilities, Schedule, Scope, Subject,
+    ValueType, VolumeCapabilities,
 };
 use crate::sandbox::bindings::{options, types};
 
@@ -59,6 +59,19 @@ pub async fn describe<T: Send>(
             .call_declare(&mut *store)
             .await?;
         description.options = declared.into_iter().map(declaration).collect();
+    }
+    if let Some(hooks) = &exports.timers {
+        let schedules = hooks
+            .dockside_driver_timers()
+            .call_schedules(&mut *store)
+            .await?;
+        description.schedules = schedules
+            .into_iter()
+            .map(|schedule| Schedule {
+                name: schedule.name,
+                every: schedule.every,
+            })
+            .collect();
     }
     Ok(description)
 }

@@ -3,7 +3,9 @@
 use wasmtime::Store;
 use wasmtime::component::{Instance, InstancePre};
 
-use crate::sandbox::bindings::{authz, ipam, lifecycle, network, options, volume};
+use crate::sandbox::bindings::{
+    authz, ipam, lifecycle, network, options, reconcile, settlement, timers, volume,
+};
 
 /// The version of the interfaces that this host knows.
 const VERSION: &str = "0.1.0";
@@ -17,6 +19,9 @@ pub struct ExportIndices {
     authz: Option<authz::AuthzKindIndices>,
     lifecycle: Option<lifecycle::LifecycleHooksIndices>,
     options: Option<options::OptionDeclarationsIndices>,
+    timers: Option<timers::TimerHooksIndices>,
+    reconcile: Option<reconcile::ReconcileHookIndices>,
+    settlement: Option<settlement::SettlementHookIndices>,
 }
 
 /// The interfaces that an instance exports.
@@ -27,6 +32,9 @@ pub struct Exports {
     pub(super) authz: Option<authz::AuthzKind>,
     pub(super) lifecycle: Option<lifecycle::LifecycleHooks>,
     pub(super) options: Option<options::OptionDeclarations>,
+    pub(super) timers: Option<timers::TimerHooks>,
+    pub(super) reconcile: Option<reconcile::ReconcileHook>,
+    pub(super) settlement: Option<settlement::SettlementHook>,
 }
 
 impl std::fmt::Debug for ExportIndices {
@@ -70,6 +78,15 @@ impl ExportIndices {
             options: exports("options")
                 .then(|| options::OptionDeclarationsIndices::new(pre))
                 .transpose()?,
+            timers: exports("timers")
+                .then(|| timers::TimerHooksIndices::new(pre))
+                .transpose()?,
+            reconcile: exports("reconcile")
+                .then(|| reconcile::ReconcileHookIndices::new(pre))
+                .transpose()?,
+            settlement: exports("settlement")
+                .then(|| settlement::SettlementHookIndices::new(pre))
+                .transpose()?,
         })
     }
 
@@ -84,6 +101,16 @@ impl ExportIndices {
     /// Whether the component exports `lifecycle`.
     pub fn has_lifecycle(&self) -> bool {
         self.lifecycle.is_some()
+    }
+
+    /// Whether the component exports `reconcile`.
+    pub fn has_reconcile(&self) -> bool {
+        self.reconcile.is_some()
+    }
+
+    /// Whether the component exports `settlement`.
+    pub fn has_settlement(&self) -> bool {
+        self.settlement.is_some()
     }
 
     /// Finds the exports in an instance of the component.
@@ -106,6 +133,9 @@ impl ExportIndices {
             authz: load!(self.authz),
             lifecycle: load!(self.lifecycle),
             options: load!(self.options),
+            timers: load!(self.timers),
+            reconcile: load!(self.reconcile),
+            settlement: load!(self.settlement),
         })
     }
 }

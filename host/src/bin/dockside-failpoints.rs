@@ -1,0 +1,7 @@
+//! The daemon with the places in it where tests let it die. See `failpoint`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    dockside::cli::run()
+}

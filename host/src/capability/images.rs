@@ -1,0 +1,263 @@
+//! `dockside:host/images`.
+
+use wasmtime::component::Resource;
+
+use super::held::{Answer, answered, error};
+use crate::config;
+use crate::ledger::{self, Effect, Kind};
+use crate::machine::images::{self as machine, Growth, Image, Owner};
+use crate::sandbox::CallContext;
+use crate::sandbox::bindings::effects::images::{Filesystem, Host, HostImage, ImageInfo, Root};
+use crate::sandbox::bindings::machine::ErrorCode;
+
+/// A disk image that the host made for the plugin that is called.
+#[derive(Debug)]
+pub struct ImageHandle {
+    key: String,
+}
+
+impl Host for CallContext {
+    async fn create(
+        &mut self,
+        key: String,
+        size: u64,
+        filesystem: Filesystem,
+        root: Root,
+    ) -> wasmtime::Result<Answer<Resource<ImageHandle>>> {
+        let filesystem = from_wit(filesystem);
+        let usual = Owner::default();
+        let owner = Owner {
+            uid: root.uid.unwrap_or(usual.uid),
+            gid: root.gid.unwrap_or(usual.gid),
+            mode: root.mode.unwrap_or(usual.mode),
+        };
+        let made = self.make_image(&key, size, filesystem, None, owner).await;
+        answered(self.hand_out_image(key, made)?)
+    }
+
+    async fn open(&mut self, key: String) -> wasmtime::Result<Answer<Resource<ImageHandle>>> {
+        let found = self.held(Kind::Image, &key).map(drop);
+        answered(self.hand_out_image(key, found)?)
+    }
+
+    async fn clone(
+        &mut self,
+        from: String,
+        key: String,
+    ) -> wasmtime::Result<Answer<Resource<ImageHandle>>> {
+        let made = async {
+            let source = self.image(&from)?;
+            let (size, filesystem) = (source.size, source.filesystem);
+            self.make_image(&key, size, filesystem, Some(source), Owner::default())
+                .await
+        }
+        .await;
+        answered(self.hand_out_image(key, made)?)
+    }
+
+    async fn restore(&mut self, key: String, from: String) -> wasmtime::Result<Answer<()>> {
+        let restored = async {
+            let (object, _) = self.held(Kind::Image, &key)?;
+            let before = self.image(&key)?;
+            self.not_mounted(&key, &before)?;
+            let source = self.image(&from)?;
+            let id = ledger::mint();
+            let plugin = self.environment.plugin.clone();
+            let image = Image {
+                file: self.effects.ledger()?.image_file(&plugin, &id),
+                id: id.clone(),
+                size: source.size,
+                filesystem: source.filesystem,
+                from: Some(source.file),
+                owner: source.owner,
+            };
+            let effect = Effect::Image(image);
+            self.alter(effect.clone()).await?;
+            let mut object = crate::store::ObjectRecord::clone(&object);
+            self.behind(object.record.clone(), false)?;
+            object.id = id;
+            self.rewrite(&object, &effect)
+        };
+        let restored = restored.await;
+        answered(restored)
+    }
+
+    async fn grow(&mut self, key: String, size: u64) -> wasmtime::Result<Answer<()>> {
+        answered(self.grow_image(&key, size).await)
+    }
+
+    async fn delete(&mut self, key: String) -> wasmtime::Result<Answer<()>> {
+        let deleted = self.image(&key).and_then(|image| {
+            self.not_mounted(&key, &image)?;
+            self.end(Kind::Image, &key)
+        });
+        answered(deleted)
+    }
+
+    async fn list_images(&mut self) -> wasmtime::Result<Vec<ImageInfo>> {
+        let mut list = Vec::new();
+        for (key, object) in self.all(Kind::Image).unwrap_or_default() {
+            let Ok(Effect::Image(image)) = ledger::decode(&object.record) else {
+                continue;
+            };
+            let file = image.file.clone();
+            let usage = ledger::blocking(move || machine::usage(&file)).await;
+            list.push(ImageInfo {
+                key,
+                size: image.size,
+                allocated: usage.map_or(0, |usage| usage.allocated),
+                filesystem: to_wit(image.filesystem),
+            });
+        }
+        answered(list)
+    }
+}
+
+impl HostImage for CallContext {
+    async fn key(&mut self, image: Resource<ImageHandle>) -> wasmtime::Result<String> {
+        Ok(self.table.get(&image)?.key.clone())
+    }
+
+    async fn drop(&mut self, image: Resource<ImageHandle>) -> wasmtime::Result<()> {
+        self.table.delete(image)?;
+        Ok(())
+    }
+}
+
+impl CallContext {
+    async fn make_image(
+        &mut self,
+        key: &str,
+        size: u64,
+        filesystem: machine::Filesystem,
+        from: Option<Image>,
+        owner: Owner,
+    ) -> Answer<()> {
+        self.free(Kind::Image, key)?;
+        let size = machine::whole(size);
+        let (total, count) = self.images_held()?;
+        self.granted(|grants| {
+            grants
+                .images()?
+                .may_create(size, total, count, grant_of(filesystem))
+        })?;
+        let id = ledger::mint();
+        let plugin = self.environment.plugin.clone();
+        let image = Image {
+            file: self.effects.ledger()?.image_file(&plugin, &id),
+            id: id.clone(),
+            size,
+            filesystem,
+            from: from.map(|image| image.file),
+            owner,
+        };
+        self.hold(Kind::Image, key, &id, Effect::Image(image)).await
+    }
+
+    async fn grow_image(&mut self, key: &str, size: u64) -> Answer<()> {
+        let (object, _) = self.held(Kind::Image, key)?;
+        let mut image = self.image(key)?;
+        let size = machine::whole(size);
+        if size < image.size {
+            return Err(error(
+                ErrorCode::Invalid,
+                format!(
+                    "the image {key:?} has {} bytes and cannot shrink",
+                    image.size
+                ),
+            ));
+        }
+        if size == image.size {
+            return Ok(());
+        }
+        let (total, _) = self.images_held()?;
+        self.granted(|grants| grants.images()?.may_grow(image.size, size, total))?;
+        let growth = Growth {
+            file: image.file.clone(),
+            filesystem: image.filesystem,
+            from: image.size,
+            to: size,
+        };
+        let check = growth.clone();
+        ledger::blocking(move || machine::can_grow(&check)).await?;
+        image.size = size;
+        self.rewrite(&object, &Effect::Image(image))?;
+        let record = serde_json::to_string(&Effect::Grow(growth))
+            .map_err(|reason| error(ErrorCode::Other, reason.to_string()))?;
+        self.behind(record, true)
+    }
+
+    fn image(&mut self, key: &str) -> Answer<Image> {
+        match self.held(Kind::Image, key)? {
+            (_, Effect::Image(image)) => Ok(image),
+            _ => Err(error(
+                ErrorCode::Other,
+                "the record of the image is damaged",
+            )),
+        }
+    }
+
+    /// Bytes and number of all images.
+    fn images_held(&mut self) -> Answer<(u64, u64)> {
+        let mut total = 0_u64;
+        let all = self.all(Kind::Image)?;
+        for (_, object) in &all {
+            if let Effect::Image(image) = ledger::decode(&object.record)? {
+                total = total.saturating_add(image.size);
+            }
+        }
+        Ok((total, all.len() as u64))
+    }
+
+    fn not_mounted(&mut self, key: &str, image: &Image) -> Answer<()> {
+        match self.shown_by(&image.file)? {
+            None => Ok(()),
+            Some(by) => Err(error(
+                ErrorCode::InUse,
+                format!("the image {key:?} is mounted as {by:?}"),
+            )),
+        }
+    }
+
+    pub(super) fn image_key(&self, image: &Resource<ImageHandle>) -> Answer<String> {
+        self.table
+            .get(image)
+            .map(|image| image.key.clone())
+            .map_err(|reason| error(ErrorCode::Invalid, reason.to_string()))
+    }
+
+    fn hand_out_image(
+        &mut self,
+        key: String,
+        made: Answer<()>,
+    ) -> wasmtime::Result<Answer<Resource<ImageHandle>>> {
+        match made {
+            Ok(()) => Ok(Ok(self.table.push(ImageHandle { key })?)),
+            Err(error) => Ok(Err(error)),
+        }
+    }
+}
+
+fn from_wit(filesystem: Filesystem) -> machine::Filesystem {
+    match filesystem {
+        Filesystem::Ext4 => machine::Filesystem::Ext4,
+        Filesystem::Xfs => machine::Filesystem::Xfs,
+        Filesystem::Btrfs => machine::Filesystem::Btrfs,
+    }
+}
+
+fn to_wit(filesystem: machine::Filesystem) -> Filesystem {
+    match filesystem {
+        machine::Filesystem::Ext4 => Filesystem::Ext4,
+        machine::Filesystem::Xfs => Filesystem::Xfs,
+        machine::Filesystem::Btrfs => Filesystem::Btrfs,
+    }
+}
+
+fn grant_of(filesystem: machine::Filesystem) -> config::Filesystem {
+    match filesystem {
+        machine::Filesystem::Ext4 => config::Filesystem::Ext4,
+        machine::Filesystem::Xfs => config::Filesystem::Xfs,
+        machine::Filesystem::Btrfs => config::Filesystem::Btrfs,
+    }
+}

@@ -1,0 +1,343 @@
+//! What one call does to the machine: kept if the call is committed, undone if it is not.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use super::{Effect, Ledger};
+use crate::config;
+use crate::failpoint;
+use crate::machine::{ErrorKind, MachineError};
+use crate::store::{Intent, Snapshot};
+
+/// How long an answer waits for an undo. What takes longer goes on behind it; nobody can see what is being undone.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// What a call has done to the machine so far. Clones are the same.
+#[derive(Debug, Clone)]
+pub struct Effects(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    /// None while a component is only asked what it is: then there are no effects.
+    ledger: Option<Arc<Ledger>>,
+    plugin: String,
+    call: String,
+    list: Mutex<List>,
+}
+
+/// In the order of the call.
+#[derive(Debug, Default)]
+struct List {
+    /// Effects by their intents.
+    made: Vec<(String, Effect)>,
+    /// Empty directories below the plugin's own root. They need no intent: what is there and on no record is found after a crash.
+    directories: Vec<PathBuf>,
+    /// What a commit starts.
+    then: Vec<Intent>,
+    removes_directories: bool,
+    /// Nothing more may be done.
+    over: bool,
+}
+
+impl Effects {
+    /// The effects of a call; `call` is its key.
+    pub fn of_call(ledger: Option<Arc<Ledger>>, plugin: &str, call: &str) -> Effects {
+        Effects(Arc::new(Inner {
+            ledger,
+            plugin: plugin.to_owned(),
+            call: call.to_owned(),
+            list: Mutex::default(),
+        }))
+    }
+
+    /// No effects: for a component that is only asked what it is.
+    pub fn none() -> Effects {
+        Effects::of_call(None, "", "")
+    }
+
+    /// The call's key.
+    pub fn call(&self) -> &str {
+        &self.0.call
+    }
+
+    /// The ledger.
+    ///
+    /// # Errors
+    /// While a component is only asked what it is.
+    pub fn ledger(&self) -> Result<&Arc<Ledger>, MachineError> {
+        self.0.ledger.as_ref().ok_or_else(|| {
+            MachineError::new(
+                ErrorKind::Other,
+                "there is no machine while the component is asked what it is",
+            )
+        })
+    }
+
+    /// Makes something: writes the intent down, then does it. Returns the intent's ID, which the call's transaction has to settle.
+    ///
+    /// # Errors
+    /// When the intent cannot be made durable, or the machine says no. Nothing is left then.
+    pub async fn make(
+        &self,
+        effect: Effect,
+        settings: Arc<config::Plugin>,
+        deadline: Instant,
+    ) -> Result<String, MachineError> {
+        let ledger = Arc::clone(self.ledger()?);
+        let id = super::mint();
+        let intent = Intent {
+            id: id.clone(),
+            record: super::encode(&effect)?,
+            redo: false,
+        };
+        let hit = |point| {
+            failpoint::hit(point).map_err(|error| MachineError::io("note an intent", &error))
+        };
+        // On the list before it is in the store: the call may be over between the two.
+        ledger.live.lock().insert(id.clone());
+        self.0.list.lock().made.push((id.clone(), effect.clone()));
+        let written = async {
+            hit("intent.before")?;
+            ledger
+                .store
+                .intend(&self.0.plugin, intent)
+                .await
+                .map_err(|error| MachineError::new(ErrorKind::Other, error.to_string()))?;
+            hit("intent.after")
+        };
+        let done = match written.await {
+            Ok(()) => {
+                let inner = Arc::clone(&self.0);
+                let runtime = ledger.runtime.clone();
+                let effect = effect.clone();
+                blocking(move || {
+                    // Held while it is done, so that an undo waits for it.
+                    let list = inner.list.lock();
+                    if list.over {
+                        return Err(MachineError::new(ErrorKind::Other, "the call is over"));
+                    }
+                    let secret = |name: &str| resolve(&settings, name);
+                    effect.perform(&runtime, &secret, deadline)
+                })
+                .await
+            }
+            Err(error) => Err(error),
+        };
+        if let Err(error) = done {
+            // The driver may go on and succeed all the same, so this one is taken out of the call now.
+            self.0.list.lock().made.retain(|(made, _)| *made != id);
+            let runtime = ledger.runtime.clone();
+            let undone = blocking(move || effect.undo(&runtime)).await;
+            if undone.is_ok() {
+                ledger.settled(vec![id]).await;
+            } else {
+                ledger.live.lock().remove(&id);
+            }
+            return Err(error);
+        }
+        Ok(id)
+    }
+
+    /// Notes a directory that was just made. False if the call is over: then the directory has to go again.
+    pub fn created(&self, path: PathBuf) -> bool {
+        let mut list = self.0.list.lock();
+        if !list.over {
+            list.directories.push(path);
+        }
+        !list.over
+    }
+
+    /// Notes that directories are removed with the commit.
+    pub fn removes_directory(&self) {
+        self.0.list.lock().removes_directories = true;
+    }
+
+    /// What is to be done, or undone, behind the commit. The call's transaction has to contain the intent too.
+    pub fn then(&self, intent: Intent) {
+        if let Some(ledger) = &self.0.ledger {
+            ledger.live.lock().insert(intent.id.clone());
+        }
+        self.0.list.lock().then.push(intent);
+    }
+
+    /// Whether there is anything to keep or to undo.
+    pub fn is_empty(&self) -> bool {
+        let list = self.0.list.lock();
+        list.made.is_empty() && list.directories.is_empty() && list.then.is_empty()
+    }
+
+    /// Undoes everything of which `lost` says, by the IDs in the records, that it is not committed. Answers when that is done or takes too long.
+    pub async fn undo(&self) {
+        self.undo_if(None).await;
+    }
+
+    /// As [`undo`](Self::undo), after a commit of which nobody knows whether it got through: what is on record stays.
+    pub async fn undo_lost(&self, now: Snapshot) {
+        self.undo_if(Some(now)).await;
+    }
+
+    async fn undo_if(&self, committed: Option<Snapshot>) {
+        if self.is_empty() {
+            self.0.list.lock().over = true;
+            return;
+        }
+        let inner = Arc::clone(&self.0);
+        let work = tokio::task::spawn_blocking(move || inner.undo(committed.as_ref()));
+        if tokio::time::timeout(PATIENCE, work).await.is_err() {
+            tracing::warn!(plugin = %self.0.plugin, "what a failed call did to the machine is still being undone");
+        }
+    }
+
+    /// After the commit: does what was left for then. An answer waits for it, because Docker may look at once.
+    pub async fn finish(&self) -> bool {
+        let (then, removes) = {
+            let mut list = self.0.list.lock();
+            list.over = true;
+            let made = std::mem::take(&mut list.made);
+            if let Some(ledger) = &self.0.ledger {
+                let mut live = ledger.live.lock();
+                made.iter().for_each(|(id, _)| {
+                    live.remove(id);
+                });
+            }
+            list.directories.clear();
+            (std::mem::take(&mut list.then), list.removes_directories)
+        };
+        if let Some(ledger) = self.0.ledger.clone().filter(|_| !then.is_empty()) {
+            let plugin = self.0.plugin.clone();
+            // A task of its own: it goes on when the call is dropped.
+            let work = tokio::spawn(async move { ledger.carry_out(&plugin, then).await });
+            let _ = work.await;
+        }
+        removes
+    }
+
+    /// Undoes what is not [finished](Self::finish) also when the call is dropped in the middle.
+    pub fn guard(&self) -> Guard {
+        Guard(self.clone())
+    }
+}
+
+/// See [`Effects::guard`].
+#[derive(Debug)]
+#[must_use]
+pub struct Guard(Effects);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let effects = &self.0;
+        // While something is being done the lock is taken, and the thread that undoes waits for it.
+        let over =
+            effects.0.list.try_lock().is_some_and(|list| {
+                list.over || (list.made.is_empty() && list.directories.is_empty())
+            });
+        if over {
+            return;
+        }
+        let inner = Arc::clone(&effects.0);
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(move || inner.undo(None))),
+            Err(_) => inner.undo(None),
+        }
+    }
+}
+
+impl Inner {
+    /// Undoes everything, last things first.
+    fn undo(&self, committed: Option<&Snapshot>) {
+        let (made, then, directories) = {
+            let mut list = self.list.lock();
+            list.over = true;
+            (
+                std::mem::take(&mut list.made),
+                std::mem::take(&mut list.then),
+                std::mem::take(&mut list.directories),
+            )
+        };
+        let kept = |record: &str| {
+            committed.is_some_and(|now| now.objects().any(|object| object.record == record))
+        };
+        let mut settled = Vec::new();
+        if let Some(ledger) = &self.ledger {
+            for (id, effect) in made.into_iter().rev() {
+                let record = super::encode(&effect).unwrap_or_default();
+                if kept(&record) {
+                    ledger.live.lock().remove(&id);
+                    continue;
+                }
+                match effect.undo(&ledger.runtime) {
+                    Ok(()) => settled.push(id),
+                    Err(error) => {
+                        ledger.live.lock().remove(&id);
+                        tracing::warn!(
+                            plugin = %self.plugin, %error, effect = %effect.describe(),
+                            "cannot undo yet what a failed call did; it is tried again"
+                        );
+                    }
+                }
+            }
+            let mut live = ledger.live.lock();
+            for intent in then {
+                live.remove(&intent.id);
+            }
+        }
+        for path in directories.into_iter().rev() {
+            let known = committed.is_some_and(|now| {
+                let id = path.file_name().map(|name| name.to_string_lossy());
+                now.directories()
+                    .any(|known| id.as_deref() == Some(known.id.as_str()))
+            });
+            if !known {
+                take_back(&path);
+            }
+        }
+        if let (Some(ledger), Ok(runtime)) = (&self.ledger, tokio::runtime::Handle::try_current()) {
+            let ledger = Arc::clone(ledger);
+            runtime.spawn(async move { ledger.settled(settled).await });
+        }
+    }
+}
+
+/// Never more than the empty directory that the call made: if something is in it, it is not ours to judge.
+pub fn take_back(path: &Path) {
+    if let Err(error) = std::fs::remove_dir(path) {
+        tracing::warn!(path = %path.display(), %error, "cannot remove the directory of a call that failed");
+    }
+}
+
+/// Reads a secret.
+///
+/// # Errors
+/// When there is none of that name, or it cannot be read.
+pub fn resolve(settings: &config::Plugin, name: &str) -> Result<Vec<u8>, MachineError> {
+    let source = settings.secrets.get(name).ok_or_else(|| {
+        MachineError::new(
+            ErrorKind::NotFound,
+            format!(
+                "there is no secret {name:?}: add it under [secrets] in the plugin's TOML file"
+            ),
+        )
+    })?;
+    match source.resolve() {
+        Ok(value) => Ok(value.to_vec()),
+        Err(error) => Err(MachineError::new(
+            ErrorKind::NotFound,
+            format!("the secret {name:?} cannot be read: {error}"),
+        )),
+    }
+}
+
+/// Runs what waits for the kernel on a thread that may wait.
+pub async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, MachineError> + Send + 'static,
+) -> Result<T, MachineError> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| {
+        Err(MachineError::new(
+            ErrorKind::Other,
+            "the operation was interrupted",
+        ))
+    })
+}

@@ -1,0 +1,155 @@
+//! After a start: undoing what was not committed, finishing what was, and forgetting what went with the last start of the machine.
+
+use std::sync::Arc;
+
+use super::{Effect, Kind, Ledger, decode};
+use crate::store::{Intent, Outcome, Quota, StoreError, Transaction};
+
+/// What became of something that a plugin holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fate {
+    /// It went with a restart of the machine.
+    Rebooted,
+    /// Somebody else removed it.
+    Removed,
+    /// It is there and does not work.
+    Degraded,
+}
+
+/// Something that is not as a plugin left it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Fact {
+    /// What it is.
+    pub kind: Kind,
+    /// The driver's key for it.
+    pub key: String,
+    /// What became of it.
+    pub fate: Fate,
+}
+
+impl Ledger {
+    /// Brings machine and records together after a start. No call may run yet.
+    ///
+    /// # Errors
+    /// When the store cannot be read or written.
+    pub async fn recover(self: &Arc<Self>) -> Result<(), StoreError> {
+        let (redo, mut undo): (Vec<_>, Vec<_>) = self
+            .store
+            .intents()?
+            .into_iter()
+            .partition(|(_, intent)| intent.redo);
+        if !undo.is_empty() || !redo.is_empty() {
+            tracing::info!(
+                undo = undo.len(),
+                redo = redo.len(),
+                "bringing the machine in line with what was committed before the last stop"
+            );
+        }
+        // What was made last may stand on what was made before.
+        undo.reverse();
+        self.carry_out_all(undo).await;
+        self.carry_out_all(redo).await;
+        for plugin in self.store.plugin_names()? {
+            self.forget_earlier_boots(&plugin).await?;
+        }
+        Ok(())
+    }
+
+    /// Tries once more what could not be undone or done so far.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn retry(self: &Arc<Self>) -> Result<usize, StoreError> {
+        let due: Vec<(String, Intent)> = {
+            let all = self.store.intents()?;
+            let mut live = self.live.lock();
+            all.into_iter()
+                .rev()
+                // From here on they are this one's.
+                .filter(|(_, intent)| live.insert(intent.id.clone()))
+                .collect()
+        };
+        let count = due.len();
+        self.carry_out_all(due).await;
+        Ok(count)
+    }
+
+    async fn carry_out_all(self: &Arc<Self>, intents: Vec<(String, Intent)>) {
+        let mut rest = intents.into_iter().peekable();
+        while let Some((plugin, first)) = rest.next() {
+            let mut group = vec![first];
+            while let Some((_, intent)) = rest.next_if(|(next, _)| *next == plugin) {
+                group.push(intent);
+            }
+            self.carry_out(&plugin, group).await;
+        }
+    }
+
+    async fn forget_earlier_boots(self: &Arc<Self>, plugin: &str) -> Result<(), StoreError> {
+        let state = self.store.plugin(plugin)?;
+        let lost: Vec<_> = state
+            .snapshot()
+            .objects()
+            .filter(|object| object.boot != self.boot)
+            .filter(|object| {
+                Kind::parse(&object.name).is_some_and(|(kind, _)| !kind.is_persistent())
+            })
+            .cloned()
+            .collect();
+        if lost.is_empty() {
+            return Ok(());
+        }
+        let mut transaction = Transaction::new(state, Quota::default());
+        let mut facts = Vec::new();
+        let mut remains: Vec<Effect> = Vec::new();
+        for object in &lost {
+            transaction.remove_object(&object.name);
+            if let Some((kind, key)) = Kind::parse(&object.name) {
+                facts.push(Fact {
+                    kind,
+                    key: key.to_owned(),
+                    fate: Fate::Rebooted,
+                });
+            }
+            remains.extend(decode(&object.record).ok());
+        }
+        tracing::info!(
+            plugin,
+            count = lost.len(),
+            "the machine was restarted: mounts, links and rules of the time before are forgotten"
+        );
+        let runtime = self.runtime.clone();
+        // Empty mount points, and whatever else does outlive a restart of the machine.
+        let swept = tokio::task::spawn_blocking(move || {
+            for effect in remains.iter().rev() {
+                if let Err(error) = effect.undo(&runtime) {
+                    tracing::warn!(%error, effect = %effect.describe(), "something of before the restart cannot be cleaned up");
+                }
+            }
+        });
+        let _ = swept.await;
+        match self.store.commit(transaction).await? {
+            Outcome::Committed { .. } => {}
+            Outcome::Conflict => tracing::error!(plugin, "the store was changed during the start"),
+        }
+        self.tell(plugin, facts);
+        Ok(())
+    }
+
+    /// Notes what a plugin has to be told.
+    pub fn tell(&self, plugin: &str, facts: Vec<Fact>) {
+        if !facts.is_empty() {
+            self.facts
+                .lock()
+                .entry(plugin.to_owned())
+                .or_default()
+                .extend(facts);
+        }
+    }
+
+    /// Takes what a plugin has to be told.
+    pub fn news(&self, plugin: &str) -> Vec<Fact> {
+        self.facts.lock().remove(plugin).unwrap_or_default()
+    }
+}

@@ -1,0 +1,148 @@
+//! Calls that the host makes of itself: a driver's own life, its timers, what was found on the machine, what has to be settled elsewhere.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tracing::Level;
+
+use super::log::CallLog;
+use super::swap::LIFECYCLE_DEADLINE;
+use super::{Plugin, Version};
+use crate::call::{Attempt, Outcome, Run};
+use crate::ledger::{self, Kind};
+use crate::protocol::{Call, lifecycle};
+use crate::store::{EngineProcess, Note, UndoKey};
+
+/// How long a call of the host's own may take.
+const HOOK_DEADLINE: Duration = Duration::from_secs(60);
+
+/// How often a call of the host's own is run again that loses against others.
+const ATTEMPTS: usize = 16;
+
+impl Plugin {
+    /// Tells the driver that it begins to serve, and before that what the host found on the machine. A failure is reported and changes
+    /// nothing.
+    pub async fn start(&self, reason: lifecycle::StartReason) {
+        let Some(version) = self.version() else {
+            return;
+        };
+        self.tell(&version).await;
+        if version.driver.has_lifecycle() {
+            let call = lifecycle::Call::Start { reason };
+            let _ = self.reported(&version, call, LIFECYCLE_DEADLINE).await;
+        }
+    }
+
+    /// Tells the driver what the host found on the machine, if there is anything.
+    pub async fn tell(&self, version: &Version) {
+        let facts = self.shared.ledger.news(&self.name);
+        if facts.is_empty() || !version.driver.has_reconcile() {
+            return;
+        }
+        let told = facts.iter().map(to_guest).collect();
+        let call = lifecycle::Call::Reconcile { facts: told };
+        if !self.reported(version, call, HOOK_DEADLINE).await {
+            // At the next occasion.
+            self.shared.ledger.tell(&self.name, facts);
+        }
+    }
+
+    /// Runs one of the driver's schedules. A failure is reported, and the next time is another chance.
+    pub async fn tick(&self, schedule: &str) {
+        let Some(version) = self.version() else {
+            return;
+        };
+        let call = lifecycle::Call::Tick {
+            schedule: schedule.to_owned(),
+        };
+        let _ = self.reported(&version, call, HOOK_DEADLINE).await;
+    }
+
+    /// Lets the driver settle what a failed call left elsewhere. Says whether it did.
+    pub async fn compensate(&self, note: &Note) -> bool {
+        let Some(version) = self.version() else {
+            return false;
+        };
+        if !version.driver.has_settlement() {
+            self.log.host(
+                Level::WARN,
+                &version.label,
+                "a call failed after it had noted what would settle it, and the driver exports no dockside:driver/settlement: look into it by hand",
+            );
+            return true;
+        }
+        let call = lifecycle::Call::Compensate {
+            call: note.call.clone(),
+            note: note.note.clone(),
+        };
+        self.reported(&version, call, HOOK_DEADLINE).await
+    }
+
+    async fn reported(&self, version: &Version, call: lifecycle::Call, allowed: Duration) -> bool {
+        let call = Call::Lifecycle(call);
+        match self.hook(version, &call, allowed, None).await {
+            Ok(_) => true,
+            Err(error) => {
+                let text = format!("{} failed: {error}", call.function());
+                self.log.host(Level::ERROR, &version.label, &text);
+                false
+            }
+        }
+    }
+
+    /// Runs a call of the host's own, with a note to be committed with it.
+    pub(super) async fn hook(
+        &self,
+        version: &Version,
+        call: &Call,
+        allowed: Duration,
+        note: Option<(&str, &str)>,
+    ) -> Result<Vec<UndoKey>, String> {
+        let deadline = Instant::now() + allowed;
+        let key = self.shared.ledger.begin();
+        let engine = EngineProcess::default();
+        for _ in 0..ATTEMPTS {
+            let log = Arc::new(CallLog::new(
+                &self.log,
+                &version.label,
+                call.function(),
+                version.environment.log_bytes,
+            ));
+            let run = Run {
+                store: &self.shared.store,
+                state: &self.state,
+                version,
+                log: &log,
+                ledger: &self.shared.ledger,
+                key: key.as_str(),
+                engine: &engine,
+                deadline,
+                note,
+            };
+            match run.attempt(call).await {
+                Ok(Attempt::Done(Outcome::Answer(_), undo)) => return Ok(undo),
+                Ok(Attempt::Done(Outcome::Refused(error), _)) => return Err(error.message),
+                Ok(Attempt::Conflict) => {}
+                Err(fault) => return Err(fault.to_string()),
+            }
+        }
+        Err("the plugin's state changed again and again while it ran".to_owned())
+    }
+}
+
+fn to_guest(fact: &ledger::Fact) -> lifecycle::Fact {
+    lifecycle::Fact {
+        subject: match fact.kind {
+            Kind::Mount => lifecycle::Subject::Mount,
+            Kind::Image => lifecycle::Subject::Image,
+            Kind::Link => lifecycle::Subject::Link,
+            Kind::Rules => lifecycle::Subject::Rules,
+        },
+        key: fact.key.clone(),
+        fate: match fact.fate {
+            ledger::Fate::Rebooted => lifecycle::Fate::Rebooted,
+            ledger::Fate::Removed => lifecycle::Fate::Removed,
+            ledger::Fate::Degraded => lifecycle::Fate::Degraded,
+        },
+    }
+}
