@@ -30,8 +30,10 @@ impl Change {
     ///
     /// `ErrorKind::Invalid` if the edit makes no sense on the link, `ErrorKind::NotFound` if the link is not here.
     pub fn prepare(link: &Link, edit: Edit) -> Result<Change, MachineError> {
-        check::link(link)?;
         check::edit(&link.kind, &edit)?;
+        let mut after = link.clone();
+        edit.write(&mut after);
+        check::link(&after)?;
         let settings = link.edits();
         let link = Link::new(&link.id, link.kind.clone());
         thread::run(move |kernel| {
@@ -89,7 +91,7 @@ impl Change {
             .map_err(|refusal| refusal.during(&tried))?
             .ok_or_else(|| not_here(&tried))?;
         write::apply(kernel, &seen, &self.edit).map_err(|refusal| refusal.during(&tried))?;
-        // A link that is down has no routes, and one that is too small for IPv6 no such addresses, by intention.
+        // A link that is down has no routes, by intention.
         if matches!(self.edit, Edit::Mac(_) | Edit::RemoveAddress(_)) {
             self.keep(kernel, &seen);
         }
@@ -129,12 +131,12 @@ impl Change {
     }
 }
 
-/// Whether the kernel takes more away with an edit: routes and IPv6 addresses with the link's being up, IPv6 with an MTU too small for it,
-/// neighbours with a MAC address, routes and further addresses with an address.
+/// Whether the kernel takes more away with an edit: routes and IPv6 addresses with the link's being up, neighbours with a MAC address,
+/// routes and further addresses with an address.
 fn takes_more(edit: &Edit) -> bool {
     matches!(
         edit,
-        Edit::Mtu(_) | Edit::Mac(_) | Edit::Up(false) | Edit::RemoveAddress(_)
+        Edit::Mac(_) | Edit::Up(false) | Edit::RemoveAddress(_)
     )
 }
 

@@ -34,7 +34,7 @@ pub(super) fn perform(kernel: &mut Kernel, link: &Link) -> Result<(), MachineErr
             ),
         ));
     }
-    repair(kernel, link).map(|_| ()).inspect_err(|_| {
+    settle(kernel, link).map(|_| ()).inspect_err(|_| {
         // The error that made this necessary says more than one that follows from it.
         let _ = remove(kernel, link);
     })
@@ -134,17 +134,43 @@ pub(super) fn differences(
 
 /// Makes the kernel match the record, and says what it did.
 pub(super) fn repair(kernel: &mut Kernel, link: &Link) -> Result<Vec<String>, MachineError> {
+    let tried = format!("repair {}", label(link));
+    let fault = |refusal: Refusal| refusal.during(&tried);
+    if find(kernel, link).map_err(fault)?.is_some() {
+        return settle(kernel, link);
+    }
+    match place(kernel, link).map_err(fault)? {
+        Place::Gone => {
+            perform(kernel, link)?;
+            Ok(vec!["make it".to_owned()])
+        }
+        Place::Here(seen) => {
+            let name = LinkAttribute::IfName(link.name.clone());
+            write::set(kernel, seen.index, name).map_err(fault)?;
+            let mut done = vec![format!("give it its name again, it was {}", seen.name)];
+            done.extend(settle(kernel, link)?);
+            Ok(done)
+        }
+        Place::Elsewhere => Err(MachineError::new(
+            ErrorKind::Busy,
+            format!("cannot {tried}: a container has it"),
+        )),
+    }
+}
+
+/// Makes a link that is here under its name match the record.
+fn settle(kernel: &mut Kernel, link: &Link) -> Result<Vec<String>, MachineError> {
     let reading = format!("read {}", label(link));
     let Some(seen) = find(kernel, link).map_err(|refusal| refusal.during(&reading))? else {
         return Err(MachineError::new(
             ErrorKind::NotFound,
-            format!("{} is not there, so it cannot be repaired", label(link)),
+            format!("somebody took {} away", label(link)),
         ));
     };
     let mut done = Vec::new();
     if seen.group == UNFINISHED {
         finish(kernel, link).map_err(|refusal| refusal.during(&reading))?;
-        done.push("marked it as dockside's".to_owned());
+        done.push("mark it as dockside's".to_owned());
     }
     let differences =
         differences(kernel, link, seen.clone()).map_err(|refusal| refusal.during(&reading))?;
@@ -211,12 +237,24 @@ pub(super) fn look(kernel: &mut Kernel, link: &Link) -> Result<Presence, Machine
 
 /// Where it is.
 pub(super) fn whereabouts(kernel: &mut Kernel, link: &Link) -> Result<Whereabouts, MachineError> {
-    place(kernel, link).map_err(|refusal| refusal.during(&format!("look for {}", label(link))))
+    match place(kernel, link) {
+        Ok(Place::Here(_)) => Ok(Whereabouts::Here),
+        Ok(Place::Elsewhere) => Ok(Whereabouts::Elsewhere),
+        Ok(Place::Gone) => Ok(Whereabouts::Gone),
+        Err(refusal) => Err(refusal.during(&format!("look for {}", label(link)))),
+    }
 }
 
-fn place(kernel: &mut Kernel, link: &Link) -> Result<Whereabouts, Refusal> {
-    if find(kernel, link)?.is_some() {
-        return Ok(Whereabouts::Here);
+enum Place {
+    /// Perhaps under another name.
+    Here(Seen),
+    Elsewhere,
+    Gone,
+}
+
+fn place(kernel: &mut Kernel, link: &Link) -> Result<Place, Refusal> {
+    if let Some(seen) = find(kernel, link)? {
+        return Ok(Place::Here(seen));
     }
     // A container's administrator can change the alias of what is in the container, and not that it is a cable's other end.
     if let Some(peer) = link.kind.peer()
@@ -224,11 +262,11 @@ fn place(kernel: &mut Kernel, link: &Link) -> Result<Whereabouts, Refusal> {
         && id_of(&seen) == Some(&peer.id)
         && seen.lower_elsewhere
     {
-        return Ok(Whereabouts::Elsewhere);
+        return Ok(Place::Elsewhere);
     }
     Ok(match state::seek(kernel, &link.id)? {
-        Some((None, _)) => Whereabouts::Here,
-        Some((Some(_), _)) => Whereabouts::Elsewhere,
-        None => Whereabouts::Gone,
+        Some((None, seen)) => Place::Here(seen),
+        Some((Some(_), _)) => Place::Elsewhere,
+        None => Place::Gone,
     })
 }

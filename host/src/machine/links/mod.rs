@@ -89,12 +89,13 @@ pub fn look(link: &Link) -> Result<Presence, MachineError> {
     thread::run(move |kernel| make::look(kernel, &link))
 }
 
-/// Makes a link that is here match its record again, and says what it did.
+/// Makes the kernel match the record, and says what it did: makes the link if it is gone, as after a restart of the machine, and sets what
+/// somebody else changed. A virtual cable is made by the record of its first end, so that one comes first.
 ///
 /// # Errors
 ///
-/// `ErrorKind::NotFound` if it is not here. Otherwise the kernel refuses, for instance a VXLAN identifier that cannot change: then only
-/// making the link anew helps.
+/// Those of [`perform`], and `ErrorKind::Busy` if a container has the link. The kernel does not change everything of a link that is there,
+/// for instance a VXLAN identifier: then only ending the link and making it anew helps.
 pub fn repair(link: &Link) -> Result<Vec<String>, MachineError> {
     check::link(link)?;
     let link = link.clone();

@@ -98,35 +98,29 @@ fn serve(jobs: &Receiver<Job>) {
 #[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
     use super::*;
-    use std::sync::mpsc;
 
     #[test]
     fn what_nobody_waits_for_any_more_is_taken_back_before_anything_else() {
-        let (go, going) = channel::<()>();
-        let (done, order) = mpsc::channel();
-        let (first, second) = (done.clone(), done);
-        let error = run_within(
-            Duration::ZERO,
-            move |_| {
+        // Long enough, sooner or later, for the thread to begin before the caller gives up.
+        for limit in (0..).map(|power| Duration::from_micros(1 << power)) {
+            let (say, said) = channel();
+            let (begun, taken_back, next) = (say.clone(), say.clone(), say);
+            let (go, going) = channel::<()>();
+            let work = move |_: &mut Kernel| {
+                begun.send("begun").unwrap();
                 let _ = going.recv();
                 Ok(())
-            },
-            move |_| first.send("taken back").unwrap(),
-        )
-        .unwrap_err();
-        assert_eq!(error.kind, ErrorKind::Unreachable);
-        drop(go);
-        run(move |_| {
-            second.send("next").unwrap();
-            Ok(())
-        })
-        .unwrap();
-        let order: Vec<_> = order.iter().collect();
-        // Where the thread came to it too late, it was not even begun.
-        assert!(matches!(
-            order.as_slice(),
-            ["taken back", "next"] | ["next"]
-        ));
+            };
+            let unwanted = move |_: &mut Kernel| taken_back.send("taken back").unwrap();
+            let error = run_within(limit, work, unwanted).unwrap_err();
+            assert_eq!(error.kind, ErrorKind::Unreachable);
+            drop(go);
+            run(move |_| next.send("next").map_err(|_| error)).unwrap();
+            match said.iter().collect::<Vec<_>>().as_slice() {
+                ["next"] => continue,
+                order => return assert_eq!(order, ["begun", "taken back", "next"]),
+            }
+        }
     }
 
     #[test]

@@ -70,7 +70,6 @@ fn edits(network: &Link, other: &Link) -> Vec<(u8, Edit)> {
     };
     vec![
         (b'b', Edit::Mtu(1400)),
-        (b'b', Edit::Mtu(1000)),
         (b'b', Edit::Up(false)),
         (b'b', Edit::Mac([2, 0, 0, 0, 8, 8])),
         (b'b', Edit::AddAddress(net("10.8.0.1/24"))),
@@ -142,8 +141,8 @@ fn a_record_with_its_changes_written_in_is_what_the_kernel_has() {
             _ => &mut tunnel,
         };
         let change = Change::prepare(link, edit.clone()).unwrap();
-        // These take away what the record goes on to say, until they are undone.
-        if matches!(edit, Edit::Up(false) | Edit::Mtu(1000)) {
+        // It takes away what the record goes on to say, until it is undone.
+        if matches!(edit, Edit::Up(false)) {
             continue;
         }
         perform_change(&change).unwrap();
@@ -163,6 +162,20 @@ fn a_change_that_somebody_changed_again_is_left_alone() {
     set(&network.name, LinkAttribute::Mtu(1350));
     undo_change(&change).unwrap();
     assert_eq!(seen(&network.name).mtu, 1350);
+}
+
+#[test]
+fn a_change_that_leaves_a_record_without_sense_is_refused() {
+    let options = Edit::Port(BridgePort::default());
+    let small = Link {
+        addresses: vec![net("fd01::1/64")],
+        mtu: Some(1500),
+        ..bridge(1)
+    };
+    for (link, edit) in [(&bridge(1), options), (&small, Edit::Mtu(1279))] {
+        let error = Change::prepare(link, edit).unwrap_err();
+        assert_eq!(error.kind, crate::machine::ErrorKind::Invalid);
+    }
 }
 
 #[test]

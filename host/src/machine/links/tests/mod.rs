@@ -68,10 +68,15 @@ fn private(test: &str) -> bool {
         println!("skipped: {test} needs root");
         return false;
     }
-    let Ok(output) = rerun(Some("unshare --net --kill-child"), test).output() else {
-        println!("skipped: {test} needs the program unshare");
+    let probe = Command::new("unshare").args(["--net", "true"]).output();
+    if !probe.is_ok_and(|output| output.status.success()) {
+        println!(
+            "skipped: {test} needs the program unshare, and to be allowed a network namespace"
+        );
         return false;
-    };
+    }
+    let mut command = rerun(Some("unshare --net --kill-child"), test);
+    let output = command.output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     let failed = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{test}: {said}\n{failed}");

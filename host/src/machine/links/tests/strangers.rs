@@ -24,7 +24,7 @@ fn a_link_that_is_not_ours_is_never_touched() {
             undo(link).unwrap();
             assert_eq!(look(link).unwrap(), Presence::Absent);
             assert_eq!(whereabouts(link).unwrap(), Whereabouts::Gone);
-            assert_eq!(repair(link).unwrap_err().kind, ErrorKind::NotFound);
+            assert!(repair(link).is_err());
             let change = Change::prepare(link, Edit::Mtu(1400));
             assert_eq!(change.unwrap_err().kind, ErrorKind::NotFound);
         }
@@ -84,6 +84,7 @@ fn a_link_in_a_container_is_known_and_ends_with_its_record_or_with_the_container
             namespace.take(&link.name);
             assert_eq!(look(link).unwrap(), Presence::Absent);
             assert_eq!(whereabouts(link).unwrap(), Whereabouts::Elsewhere);
+            assert_eq!(repair(link).unwrap_err().kind, ErrorKind::Busy);
             assert_eq!(place(&link.id), Some(Whereabouts::Elsewhere));
         }
         for link in [&pair, &peer2] {
@@ -122,6 +123,9 @@ fn a_link_that_came_back_under_another_name_is_still_ours() {
     set(&record.name, LinkAttribute::IfName("eth0".to_owned()));
     assert_eq!(look(&record).unwrap(), Presence::Absent);
     assert_eq!(whereabouts(&record).unwrap(), Whereabouts::Here);
+    assert_eq!(repair(&record).unwrap().len(), 1);
+    assert_eq!(look(&record).unwrap(), Presence::Present);
+    set(&record.name, LinkAttribute::IfName("eth0".to_owned()));
     undo(&record).unwrap();
     assert_eq!(names(), ["lo"]);
 }
