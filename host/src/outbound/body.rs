@@ -123,7 +123,7 @@ fn too_large(size: Option<u64>, max: u64) -> HttpError {
     HttpError::new(
         HttpErrorKind::RequestBody(size),
         format!(
-            "the body of the request is larger than {max} bytes (max-request-body under [grants.http])"
+            "the body of the request is larger than {max} bytes (max-body under [grants.http])"
         ),
     )
 }

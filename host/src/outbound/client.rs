@@ -83,8 +83,6 @@ impl Client {
         secrets: Arc<dyn Secrets>,
         resolver: Arc<dyn Resolver>,
     ) -> Result<Client, HttpError> {
-        let wrong = |reason| HttpError::new(HttpErrorKind::Configuration, reason);
-        allowed.check().map_err(wrong)?;
         let secure = allowed.allow.iter().any(|rule| !rule.place().is_plain());
         let tls = match secure {
             true => Some(TlsConnector::from(tls::config(&allowed, secrets.as_ref())?)),
@@ -142,7 +140,7 @@ impl Client {
                     "the body of the request is not as long as its content-length says",
                 ));
             }
-            let max = self.allowed.max_request_body;
+            let max = self.allowed.max_body;
             let body = RequestBody::gather(body, declared.or(exact), max).await?;
             let permit = Arc::clone(&self.permits).acquire_owned();
             let permit = match timeout_at(deadline, permit).await {
@@ -181,7 +179,7 @@ impl Client {
         HttpError::new(
             HttpErrorKind::ConnectionLimit,
             format!(
-                "{} requests of this plugin are under way and none ended in time (connections under [grants.http])",
+                "{} requests of this plugin are under way and none ended in time",
                 self.allowed.connections
             ),
         )

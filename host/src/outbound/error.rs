@@ -128,7 +128,7 @@ impl HttpError {
             rustls::Error::InvalidCertificate(reason) => {
                 let advice = match reason {
                     rustls::CertificateError::UnknownIssuer => {
-                        ": no authority known to this machine signed it; for one of your own set ca = \"FILE.pem\" under [grants.http]"
+                        ": no authority known to this machine signed it; for an authority of your own set ca = \"FILE.pem\" under [grants.http]"
                     }
                     _ => "",
                 };

@@ -1,6 +1,8 @@
 //! One hop: from a target that the rules allow to the headers of its response.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use http::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
@@ -12,7 +14,7 @@ use super::body::RequestBody;
 use super::client::{Client, Options};
 use super::error::{HttpError, HttpErrorKind};
 use super::pool::{Connection, Key, Sent};
-use super::secrets;
+use super::secrets::{self, Secret};
 use super::target::{Host, Target};
 
 /// Addresses of one name that are tried. All of them are judged.
@@ -37,7 +39,7 @@ impl Client {
         let local = addresses
             .iter()
             .all(|address| address.to_canonical().is_loopback());
-        let headers = self.headers(ask, target, local)?;
+        let headers = self.headers(ask, target, local).await?;
         loop {
             let (mut connection, reused) = match self.pool.take(&target.origin, &addresses) {
                 Some(connection) => (connection, true),
@@ -179,22 +181,22 @@ impl Client {
     }
 
     /// The headers as they are sent, with `host` and with secrets.
-    fn headers(&self, ask: &Ask, target: &Target, local: bool) -> Result<HeaderMap, HttpError> {
+    async fn headers(
+        &self,
+        ask: &Ask,
+        target: &Target,
+        local: bool,
+    ) -> Result<HeaderMap, HttpError> {
+        let secrets = self.secrets(ask, target, local).await?;
         let mut headers = HeaderMap::with_capacity(ask.headers.len() + 2);
         let host = HeaderValue::from_str(&target.origin.authority()).map_err(|_| {
             HttpError::new(HttpErrorKind::UriInvalid, "the host cannot be in a header")
         })?;
         headers.insert(HOST, host);
         for (name, value) in &ask.headers {
-            let value = if secrets::names_secret(value) {
-                secrets::fill(value, |secret| {
-                    self.allowed.judge_secret(secret, target, local)?;
-                    self.secrets
-                        .secret(secret)
-                        .map_err(|reason| HttpError::new(HttpErrorKind::Configuration, reason))
-                })?
-            } else {
-                value.clone()
+            let value = match secrets::names(value)?.as_slice() {
+                [] => value.clone(),
+                _ => secrets::fill(value, &secrets)?,
             };
             headers.append(name.clone(), value);
         }
@@ -204,6 +206,35 @@ impl Client {
             headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
         Ok(headers)
+    }
+
+    /// The secrets that the headers name, all of which may be sent.
+    async fn secrets(
+        &self,
+        ask: &Ask,
+        target: &Target,
+        local: bool,
+    ) -> Result<BTreeMap<String, Secret>, HttpError> {
+        let mut names = BTreeSet::new();
+        for value in ask.headers.values() {
+            names.extend(secrets::names(value)?);
+        }
+        if names.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        for name in &names {
+            self.allowed.judge_secret(name, target, local)?;
+        }
+        let wrong = |reason: String| HttpError::new(HttpErrorKind::Configuration, reason);
+        let keeper = Arc::clone(&self.secrets);
+        let reading = tokio::task::spawn_blocking(move || {
+            let read = |name: String| keeper.secret(&name).map(|secret| (name, secret));
+            names.into_iter().map(read).collect::<Result<_, String>>()
+        });
+        match reading.await {
+            Ok(secrets) => secrets.map_err(wrong),
+            Err(_) => Err(wrong("reading a secret was interrupted".to_owned())),
+        }
     }
 }
 

@@ -24,7 +24,7 @@ pub use error::{HttpError, HttpErrorKind};
 pub use grant::{Allowed, SecretUse};
 pub use resolve::{Addresses, Resolver, System};
 pub use rule::{Place, Rule};
-pub use secrets::Secrets;
+pub use secrets::{Secret, Secrets};
 pub use target::{Host, Origin, Target};
 
 /// Length of path and query of a request, in bytes. Most servers take no more.

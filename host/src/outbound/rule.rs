@@ -4,7 +4,6 @@ use std::fmt;
 use std::str::FromStr;
 
 use http::{Method, Uri};
-use serde::de::{Deserialize, Deserializer, Error as _};
 
 use super::target::{Host, Origin, Target};
 
@@ -90,14 +89,6 @@ impl FromStr for Place {
     }
 }
 
-impl<'de> Deserialize<'de> for Place {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Place, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(D::Error::custom)
-    }
-}
-
 /// A method, or `*` for any, and where to: `GET https://api.example.com/wapi/`. `GET` allows `HEAD` too.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
@@ -155,13 +146,5 @@ impl FromStr for Rule {
             method,
             place: place.parse()?,
         })
-    }
-}
-
-impl<'de> Deserialize<'de> for Rule {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Rule, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(D::Error::custom)
     }
 }

@@ -35,12 +35,15 @@ pub(super) fn config(
     allowed: &Allowed,
     secrets: &dyn Secrets,
 ) -> Result<Arc<ClientConfig>, HttpError> {
-    let mut roots = system_roots().clone();
-    if let Some(file) = &allowed.ca {
-        for certificate in certificates("ca", file)? {
-            roots
-                .add(certificate)
-                .map_err(|error| wrong("ca", file, &format!("has a bad certificate: {error}")))?;
+    let mut roots = RootCertStore::empty();
+    match &allowed.ca {
+        None => roots = system_roots().clone(),
+        Some(file) => {
+            for certificate in certificates("ca", file)? {
+                roots.add(certificate).map_err(|error| {
+                    wrong("ca", file, &format!("has a bad certificate: {error}"))
+                })?;
+            }
         }
     }
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -65,7 +68,13 @@ pub(super) fn config(
                     )
                 })?
         }
-        _ => config.with_no_client_auth(),
+        (None, None) => config.with_no_client_auth(),
+        _ => {
+            return Err(HttpError::new(
+                HttpErrorKind::Configuration,
+                "grants.http.client-certificate and grants.http.client-key go together",
+            ));
+        }
     };
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
@@ -90,7 +99,7 @@ fn key(name: &str, secrets: &dyn Secrets) -> Result<PrivateKeyDer<'static>, Http
     };
     let pem = secrets.secret(name).map_err(|reason| wrong(&reason))?;
     // The error could quote the key.
-    PrivateKeyDer::from_pem_slice(pem.as_bytes())
+    PrivateKeyDer::from_pem_slice(&pem)
         .map_err(|_| wrong(&format!("the secret {name} is no private key in PEM")))
 }
 

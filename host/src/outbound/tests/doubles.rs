@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::LOCATION;
@@ -24,7 +25,10 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
-use crate::outbound::{Addresses, Allowed, Client, HttpError, HttpErrorKind, Options, Resolver};
+use crate::outbound::{
+    Addresses, Allowed, Client, HttpError, HttpErrorKind, Options, Resolver, Secret, SecretUse,
+    Secrets,
+};
 
 /// What a server saw of a request.
 #[derive(Debug, Clone)]
@@ -314,20 +318,74 @@ impl Resolver for Names {
     }
 }
 
-/// A grant from its TOML.
-pub(super) fn grant(toml: &str) -> Allowed {
-    toml::from_str(toml).unwrap_or_else(|error| panic!("{toml}: {error}"))
+/// A grant, written much as the operator would.
+pub(super) fn grant(text: &str) -> Allowed {
+    let table: toml::Table = text.parse().unwrap();
+    let mut allowed = Allowed::default();
+    let strings = |value: &toml::Value| -> Vec<String> { value.clone().try_into().unwrap() };
+    let places = |value: &toml::Value| {
+        let places = strings(value).into_iter();
+        SecretUse::Only(places.map(|place| place.parse().unwrap()).collect())
+    };
+    for (key, value) in &table {
+        let number = || u32::try_from(value.as_integer().unwrap()).unwrap();
+        match key.as_str() {
+            "allow" => {
+                let rules = strings(value).into_iter();
+                allowed.allow = rules.map(|rule| rule.parse().unwrap()).collect();
+            }
+            "private" => {
+                let nets = strings(value).into_iter();
+                allowed.private = nets.map(|net| net.parse().unwrap()).collect();
+            }
+            "secrets" => {
+                allowed.secrets = match value.as_table() {
+                    Some(table) => table
+                        .iter()
+                        .map(|(name, value)| (name.clone(), places(value)))
+                        .collect(),
+                    None => strings(value)
+                        .into_iter()
+                        .map(|name| (name, SecretUse::Allowed))
+                        .collect(),
+                };
+            }
+            "max-body" => allowed.max_body = number().into(),
+            "timeout-ms" => allowed.timeout = Duration::from_millis(number().into()),
+            "redirects" => allowed.redirects = number(),
+            "connections" => allowed.connections = number(),
+            other => panic!("{other}"),
+        }
+    }
+    allowed
 }
 
-/// The secrets of all tests.
-pub(super) fn secrets() -> Arc<BTreeMap<String, String>> {
-    let secrets = [
+/// Secrets in memory.
+pub(super) struct Keeper(BTreeMap<String, String>);
+
+impl Secrets for Keeper {
+    fn secret(&self, name: &str) -> Result<Secret, String> {
+        match self.0.get(name) {
+            Some(secret) => Ok(secret.clone().into_bytes().into()),
+            None => Err(format!("there is no secret {name}")),
+        }
+    }
+}
+
+pub(super) fn keeper(secrets: &[(&str, &str)]) -> Arc<Keeper> {
+    let secrets = secrets
+        .iter()
+        .map(|(name, secret)| ((*name).to_owned(), (*secret).to_owned()));
+    Arc::new(Keeper(secrets.collect()))
+}
+
+/// The secrets of most tests.
+pub(super) fn secrets() -> Arc<Keeper> {
+    keeper(&[
         ("token", "s3cr3t"),
         ("other", "0th3r"),
         ("broken", "one\r\nX-Evil: two"),
-    ];
-    let secrets = secrets.map(|(name, secret)| (name.to_owned(), secret.to_owned()));
-    Arc::new(secrets.into())
+    ])
 }
 
 pub(super) fn client(toml: &str, names: &Arc<Names>) -> Client {

@@ -10,7 +10,7 @@ use crate::outbound::{Client, HttpErrorKind, Options};
 async fn world() -> (Server, Client, String) {
     let server = Server::start("127.0.0.1:0").await;
     let origin = format!("http://{}", server.address);
-    let grant = format!("allow = [\"* {origin}\"]\nprivate = [\"127.0.0.1\"]\nconnections = 2");
+    let grant = format!("allow = [\"* {origin}\"]\nprivate = [\"127.0.0.1/32\"]\nconnections = 2");
     (server, client(&grant, &Names::new(&[])), origin)
 }
 
@@ -206,7 +206,8 @@ async fn what_is_no_proper_response_is_an_error_of_its_own_kind() {
         ),
     ] {
         let (port, _server) = raw(bytes).await;
-        let grant = format!("allow = [\"* http://127.0.0.1:{port}\"]\nprivate = [\"127.0.0.1\"]");
+        let grant =
+            format!("allow = [\"* http://127.0.0.1:{port}\"]\nprivate = [\"127.0.0.1/32\"]");
         let client = client(&grant, &Names::new(&[]));
         let uri = format!("http://127.0.0.1:{port}/");
         let text = String::from_utf8_lossy(bytes);

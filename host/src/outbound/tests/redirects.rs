@@ -16,7 +16,7 @@ async fn world(more: &str) -> World {
     let one = Server::start("127.0.0.1:0").await;
     let two = Server::start("127.0.0.1:0").await;
     let grant = format!(
-        "allow = [\"* http://{}/api\", \"* http://{}\"]\nprivate = [\"127.0.0.1\"]\nsecrets = [\"token\"]\n{more}",
+        "allow = [\"* http://{}/api\", \"* http://{}\"]\nprivate = [\"127.0.0.1/32\"]\nsecrets = [\"token\"]\n{more}",
         one.address, two.address
     );
     let client = client(&grant, &Names::new(&[]));

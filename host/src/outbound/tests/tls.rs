@@ -13,7 +13,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 
-use super::doubles::{Names, Server, failure, get, grant};
+use super::doubles::{Names, Server, failure, get, grant, keeper};
 use crate::outbound::{Client, HttpError, HttpErrorKind};
 
 struct Authority {
@@ -98,20 +98,20 @@ impl World {
         key: Option<(&rcgen::Certificate, String)>,
     ) -> Result<Client, HttpError> {
         let mut allowed = grant(&format!(
-            "allow = [\"* https://open.test:{port}\", \"* https://other.test:{port}\", \"* https://127.0.0.1:{port}\", \"* http://open.test\"]\nprivate = [\"127.0.0.1\"]"
+            "allow = [\"* https://open.test:{port}\", \"* https://other.test:{port}\", \"* https://127.0.0.1:{port}\", \"* http://open.test\"]\nprivate = [\"127.0.0.1/32\"]"
         ));
         allowed.ca = ca.map(|pem| self.file("ca.pem", pem));
-        let mut secrets = std::collections::BTreeMap::new();
+        let mut secret = String::new();
         if let Some((certificate, key)) = key {
             allowed.client_certificate = Some(self.file("client.pem", &certificate.pem()));
             allowed.client_key = Some("key".to_owned());
-            secrets.insert("key".to_owned(), key);
+            secret = key;
         }
         let names = Names::new(&[
             ("open.test", &[&["127.0.0.1"]]),
             ("other.test", &[&["127.0.0.1"]]),
         ]);
-        Client::new(allowed, Arc::new(secrets), names)
+        Client::new(allowed, keeper(&[("key", &secret)]), names)
     }
 }
 
@@ -261,14 +261,17 @@ fn files_that_cannot_be_used_are_named_and_keys_are_not_quoted() {
         world.client(443, None, Some((&certificate, other_key.serialize_pem()))),
         "client.pem does not go with the key in the secret key",
     );
-    let mut allowed = grant("allow = [\"GET https://x.test\"]\nca = \"/nowhere/ca.pem\"");
-    let none = || Arc::new(std::collections::BTreeMap::new());
+    let mut allowed = grant("allow = [\"GET https://x.test\"]");
+    allowed.ca = Some("/nowhere/ca.pem".into());
     let names = Names::new(&[]);
     configuration(
-        Client::new(allowed.clone(), none(), Arc::clone(&names) as _),
+        Client::new(allowed.clone(), keeper(&[]), Arc::clone(&names) as _),
         "/nowhere/ca.pem cannot be read",
     );
     allowed.ca = None;
     allowed.client_key = Some("key".to_owned());
-    configuration(Client::new(allowed, none(), names), "client-certificate");
+    configuration(
+        Client::new(allowed, keeper(&[]), names),
+        "client-certificate",
+    );
 }
