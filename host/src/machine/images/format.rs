@@ -1,15 +1,16 @@
 //! The three file systems: making one, telling them apart, a new identity for a copy.
 
 use std::fmt;
-use std::fs::File;
+use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, PermissionsExt, chown};
 use std::path::Path;
 use std::str::FromStr;
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
+use super::apart::Apart;
 use super::tool::{INPUT, OUTPUT, Tool};
 use super::{BLOCK, Owner, megabytes};
 use crate::machine::{ErrorKind, MachineError};
@@ -144,27 +145,41 @@ impl Work<'_> {
     }
 }
 
-/// Makes an empty file system whose root directory has an owner and a mode. `directory` is an empty directory with those, for btrfs.
+/// Makes an empty file system whose root directory has an owner and a mode.
 pub(super) fn format(
     work: &Work<'_>,
     filesystem: Filesystem,
     owner: Owner,
-    directory: impl FnOnce() -> Result<File, MachineError>,
 ) -> Result<(), MachineError> {
     match filesystem {
         Filesystem::Ext4 => ext4(work, owner),
         Filesystem::Xfs => xfs(work, owner),
-        Filesystem::Btrfs => {
-            let mut arguments = vec!["--quiet", "--force", "--nodiscard"];
-            let mut tool = work.tool("mkfs.btrfs", "btrfs-progs")?;
-            if owner != Owner::default() {
-                arguments.extend(["--rootdir", OUTPUT]);
-                tool = tool.output(directory()?);
-            }
-            arguments.push(INPUT);
-            Ok(tool.args(arguments).run(work.deadline)?)
-        }
+        Filesystem::Btrfs => btrfs(work, owner),
     }
+}
+
+fn btrfs(work: &Work<'_>, owner: Owner) -> Result<(), MachineError> {
+    work.tool("mkfs.btrfs", "btrfs-progs")?
+        .args(["--quiet", "--force", "--nodiscard", INPUT])
+        .run(work.deadline)?;
+    if owner == Owner::default() {
+        return Ok(());
+    }
+    // No tool sets the owner.
+    let apart = Apart {
+        file: work.file,
+        name: work.name,
+        device: None,
+        filesystem: Filesystem::Btrfs,
+        deadline: work.deadline,
+    };
+    apart.with(|place| {
+        chown(place, Some(owner.uid), Some(owner.gid))
+            .and_then(|()| fs::set_permissions(place, Permissions::from_mode(owner.mode)))
+            .map_err(|error| {
+                MachineError::io(&format!("set the owner in {}", work.name.display()), &error)
+            })
+    })
 }
 
 fn ext4(work: &Work<'_>, owner: Owner) -> Result<(), MachineError> {

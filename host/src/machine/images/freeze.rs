@@ -36,19 +36,56 @@ pub(super) struct Frozen<'a> {
     watcher: Option<(PipeWriter, Child)>,
 }
 
+/// Keeps an image from being copied and grown, until it is dropped.
+#[derive(Debug)]
+pub struct Hold {
+    _file: File,
+}
+
+/// Waits until no copy of an image is under way, nor its growth, also those of a daemon that was killed, and keeps new ones away. For the time
+/// of a mount or of a removal; any number of holds go together.
+///
+/// # Errors
+/// [`ErrorKind::Busy`] if that is not so by the deadline; if there is no such file.
+pub fn hold(file: &Path, deadline: Instant) -> Result<Hold, MachineError> {
+    let opened = File::open(file)
+        .map_err(|error| MachineError::io(&format!("open {}", file.display()), &error))?;
+    take(
+        &opened,
+        file,
+        FlockOperation::NonBlockingLockShared,
+        deadline,
+    )?;
+    Ok(Hold { _file: opened })
+}
+
 /// Waits until no other copy of the image is under way, nor its growth. Free again when the file, and what inherited it, is closed.
 pub(super) fn lock(file: &File, name: &Path, deadline: Instant) -> Result<(), MachineError> {
+    take(
+        file,
+        name,
+        FlockOperation::NonBlockingLockExclusive,
+        deadline,
+    )
+}
+
+fn take(
+    file: &File,
+    name: &Path,
+    how: FlockOperation,
+    deadline: Instant,
+) -> Result<(), MachineError> {
     loop {
-        match flock(file, FlockOperation::NonBlockingLockExclusive) {
+        match flock(file, how) {
             Ok(()) => return Ok(()),
             Err(Errno::WOULDBLOCK) if Instant::now() < deadline => {
-                thread::sleep(Duration::from_millis(10));
+                thread::sleep(Duration::from_millis(5));
             }
             Err(Errno::WOULDBLOCK) => {
                 return Err(MachineError::new(
                     ErrorKind::Busy,
                     format!(
-                        "{} is being copied or grown: try again later",
+                        "{} is being copied, grown or mounted: try again later",
                         name.display()
                     ),
                 ));

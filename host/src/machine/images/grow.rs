@@ -1,27 +1,22 @@
 //! More room in an image: the file, the loop device, the file system, in this order, each of which can be done again.
 //!
 //! File systems grow while they are mounted: that way the journal keeps them whole if the machine stops in the middle, and it is the only
-//! way for xfs and btrfs. The mount is one in a mount namespace of its own: nobody sees it, and it ends with the thread and the tools that
-//! are in the namespace, the loop device with it. If the image is mounted in another place, both are the same file system.
+//! way for xfs and btrfs.
 
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use nix::sched::{CloneFlags, unshare};
 use rustix::fs::fstatvfs;
-use rustix::io::Errno;
-use rustix::mount::{
-    MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_change, unmount,
-};
 use serde::{Deserialize, Serialize};
 
+use super::apart::Apart;
 use super::attached::attached;
 use super::format::Filesystem;
 use super::freeze::lock;
 use super::megabytes;
-use super::tool::Tool;
+use super::tool::{INPUT, Tool};
 use crate::machine::{ErrorKind, MachineError};
 
 /// An image that becomes larger. It is never undone: a file system does not shrink while it is in use.
@@ -65,19 +60,70 @@ pub fn grow(growth: &Growth, deadline: Instant) -> Result<(), MachineError> {
             .args(["--set-capacity".as_ref(), device.as_os_str()])
             .run(deadline)?;
     }
-    thread::scope(|scope| {
-        thread::Builder::new()
-            .name("grow".to_owned())
-            .spawn_scoped(scope, || apart(growth, &file, device.as_deref(), deadline))
-            .map_err(|error| MachineError::io("start a thread", &error))?
-            .join()
-            .unwrap_or_else(|_| {
-                Err(MachineError::new(
-                    ErrorKind::Other,
-                    format!("growing {} ended in an unexpected way", name.display()),
-                ))
-            })
-    })
+    let apart = Apart {
+        file: &file,
+        name,
+        device: device.as_deref(),
+        filesystem: growth.filesystem,
+        deadline,
+    };
+    let grown = apart.with(|place| {
+        match fill(growth, &file, device.as_deref(), place, deadline) {
+            Ok(()) => Ok(Grown::Yes),
+            // Only for want of the capability, which ext4 alone asks for.
+            Err(error) if error.message.contains("Permission denied to resize") => {
+                Ok(Grown::NotAllowed)
+            }
+            Err(error) => Err(error),
+        }
+    })?;
+    match (grown, device) {
+        (Grown::Yes, _) => Ok(()),
+        (Grown::NotAllowed, None) => at_rest(&file, name, deadline),
+        (Grown::NotAllowed, Some(_)) => Err(MachineError::new(
+            ErrorKind::Missing,
+            format!(
+                "the ext4 in {} cannot grow while it is mounted, for the daemon has no CAP_SYS_RESOURCE: give it that capability, or unmount the volume first",
+                name.display()
+            ),
+        )),
+    }
+}
+
+/// Whether the kernel let a mounted file system grow.
+enum Grown {
+    Yes,
+    NotAllowed,
+}
+
+/// Grows an ext4 that is not mounted, where the kernel does not let one grow that is. The tools have the lock: if the daemon is killed they
+/// finish, and nobody mounts the image before. If the machine stops, the file system is marked as one to be checked, and the check that is
+/// the first step repairs it.
+fn at_rest(file: &File, name: &Path, deadline: Instant) -> Result<(), MachineError> {
+    while attached(name)?.is_some() {
+        if Instant::now() >= deadline {
+            return Err(MachineError::new(
+                ErrorKind::Busy,
+                format!("the loop device of {} does not become free", name.display()),
+            ));
+        }
+        thread::sleep(Duration::from_millis(2));
+    }
+    let input = || {
+        file.try_clone()
+            .map_err(|error| MachineError::io("duplicate a descriptor", &error))
+    };
+    Tool::new("e2fsck", "e2fsprogs", name)
+        .args(["-f", "-p", INPUT])
+        .input(input()?)
+        // 1 says that something was repaired.
+        .good(1)
+        .run(deadline)?;
+    Tool::new("resize2fs", "e2fsprogs", name)
+        .args([INPUT])
+        .input(input()?)
+        .run(deadline)?;
+    Ok(())
 }
 
 fn open(growth: &Growth) -> Result<File, MachineError> {
@@ -124,81 +170,6 @@ fn check(growth: &Growth, file: &File) -> Result<u64, MachineError> {
         ));
     }
     Ok(size)
-}
-
-/// Grows the file system. On a thread of its own, which it takes to a mount namespace of its own.
-fn apart(
-    growth: &Growth,
-    file: &File,
-    device: Option<&Path>,
-    deadline: Instant,
-) -> Result<(), MachineError> {
-    let name = growth.file.as_path();
-    let failed = |error: Errno| {
-        MachineError::io(
-            &format!("mount {} to grow it", name.display()),
-            &error.into(),
-        )
-    };
-    unshare(CloneFlags::CLONE_NEWNS)
-        .map_err(|error| failed(Errno::from_raw_os_error(error as i32)))?;
-    // What is unmounted outside is unmounted here too, and nothing from here is seen outside.
-    mount_change(
-        "/",
-        MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC,
-    )
-    .map_err(failed)?;
-    // Any directory will do. This one is there.
-    let place = name.parent().unwrap_or(Path::new("/"));
-    let options = growth.filesystem.options();
-    match device {
-        Some(device) => {
-            let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-            let options = std::ffi::CString::new(options).unwrap_or_default();
-            match mount(
-                device,
-                place,
-                growth.filesystem.name(),
-                flags,
-                Some(options.as_c_str()),
-            ) {
-                Err(Errno::BUSY | Errno::ROFS | Errno::ACCESS) => {
-                    return Err(MachineError::new(
-                        ErrorKind::Busy,
-                        format!(
-                            "{} is mounted read-only: mount it for writing to grow it",
-                            name.display()
-                        ),
-                    ));
-                }
-                mounted => mounted.map_err(failed)?,
-            }
-        }
-        None => {
-            // `mount` lets the kernel give the loop device free with the last mount, and takes one that has the file already.
-            let input = file
-                .try_clone()
-                .map_err(|error| MachineError::io("duplicate a descriptor", &error))?;
-            let options = ["loop,nosuid,nodev,noexec", options].join(",");
-            Tool::new("mount", "mount", name)
-                .input(input)
-                .args([
-                    "--internal-only",
-                    "--no-mtab",
-                    "--types",
-                    growth.filesystem.name(),
-                    "--options",
-                ])
-                .args([options.trim_end_matches(','), "--"])
-                .args([name, place])
-                .run(deadline)?;
-        }
-    }
-    let grown = fill(growth, file, device, place, deadline);
-    let ended = unmount(place, UnmountFlags::empty())
-        .or_else(|_| unmount(place, UnmountFlags::DETACH))
-        .map_err(failed);
-    grown.and(ended)
 }
 
 /// Lets a mounted file system take the whole of its device.

@@ -5,9 +5,10 @@
 //! tools work on a descriptor and not on a path; one that outlives the daemon writes to a file that nobody will ever see. On file systems
 //! that know no such files the name is a temporary one, which [`undo`] removes under such a tool's hands with the same effect.
 //!
-//! Images are mounted elsewhere, with [`Filesystem::options`]. Whoever attaches one to a loop device asks [`attached`] first: two loop
-//! devices with one file destroy it.
+//! Images are mounted elsewhere, with [`Filesystem::options`] and under a [`hold`], so that nothing copies or grows the file behind the back
+//! of who mounts it.
 
+mod apart;
 mod attached;
 mod copy;
 mod format;
@@ -26,7 +27,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid, fchmod, fchown, mkdirat, openat, unlinkat};
+use rustix::fs::{AtFlags, Mode, OFlags, fstatvfs, openat, unlinkat};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +37,7 @@ use temporary::Temporary;
 
 pub use attached::{Usage, attached, usage};
 pub use format::Filesystem;
+pub use freeze::{Hold, hold};
 pub use grow::{Growth, can_grow, grow};
 
 /// What every size is a multiple of, in bytes: the block of the three file systems, and of memory.
@@ -43,6 +45,9 @@ pub const BLOCK: u64 = 4096;
 
 /// How long `undo` waits for a copy that a killed daemon left: the thaw, and a tool that is just freezing.
 const LEFT: Duration = Duration::from_secs(30);
+
+/// With less than this free, in bytes, a disk is full: a file system's own structures are larger.
+const FULL: u64 = 256 << 10;
 
 /// The root directory of a new file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -137,8 +142,8 @@ pub fn perform(image: &Image, deadline: Instant) -> Result<(), MachineError> {
         }
         None => {
             work.file.set_len(image.size).map_err(failed)?;
-            let like = || like(&directory, name, image.owner).map_err(failed);
-            format::format(&work, image.filesystem, image.owner, like)?;
+            format::format(&work, image.filesystem, image.owner)
+                .map_err(|error| full(&work, error))?;
         }
     }
     temporary.publish().map_err(failed)
@@ -162,7 +167,7 @@ pub fn undo(image: &Image) -> Result<(), MachineError> {
         if let Some(from) = &image.from {
             release(from, image.filesystem)?;
         }
-        remove(&directory, &mark, AtFlags::empty()).map_err(failed)?;
+        remove(&directory, &mark).map_err(failed)?;
     }
     if let Some(device) = attached(&image.file)? {
         return Err(MachineError::new(
@@ -174,9 +179,8 @@ pub fn undo(image: &Image) -> Result<(), MachineError> {
             ),
         ));
     }
-    remove(&directory, name, AtFlags::empty()).map_err(failed)?;
-    remove(&directory, &temporary::name(name), AtFlags::empty()).map_err(failed)?;
-    remove(&directory, &like_name(name), AtFlags::REMOVEDIR).map_err(failed)?;
+    remove(&directory, name).map_err(failed)?;
+    remove(&directory, &temporary::name(name)).map_err(failed)?;
     directory.sync_all().map_err(failed)
 }
 
@@ -242,6 +246,22 @@ impl Image {
 
     fn directory(&self) -> &Path {
         self.file.parent().unwrap_or(Path::new("/"))
+    }
+}
+
+/// Tells a disk that is full from other failures: not all tools say why they failed.
+fn full(work: &Work<'_>, error: MachineError) -> MachineError {
+    let room = fstatvfs(work.file).map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize));
+    match room {
+        Ok(room) if error.kind == ErrorKind::Other && room < FULL => MachineError::new(
+            ErrorKind::Exhausted,
+            format!(
+                "{} (its disk is full: {} kB are free)",
+                error.message,
+                room / 1000
+            ),
+        ),
+        _ => error,
     }
 }
 
@@ -345,29 +365,6 @@ impl<'a> Mark<'a> {
     }
 }
 
-/// A directory with an owner and a mode, and no name any more.
-fn like(directory: &File, image: &OsStr, owner: Owner) -> io::Result<File> {
-    let name = like_name(image);
-    mkdirat(directory, &name, Mode::RWXU)?;
-    let made = (|| {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let made = openat(directory, &name, flags, Mode::empty())?;
-        fchown(
-            &made,
-            Some(Uid::from_raw(owner.uid)),
-            Some(Gid::from_raw(owner.gid)),
-        )?;
-        fchmod(&made, Mode::from_raw_mode(owner.mode))?;
-        Ok(made)
-    })();
-    unlinkat(directory, &name, AtFlags::REMOVEDIR)?;
-    made.map(File::from)
-}
-
-fn like_name(image: &OsStr) -> OsString {
-    hidden(image, ".root")
-}
-
 fn hidden(image: &OsStr, end: &str) -> OsString {
     let mut name = OsString::from(".");
     name.push(image);
@@ -375,8 +372,8 @@ fn hidden(image: &OsStr, end: &str) -> OsString {
     name
 }
 
-fn remove(directory: &File, name: &OsStr, flags: AtFlags) -> io::Result<()> {
-    match unlinkat(directory, name, flags) {
+fn remove(directory: &File, name: &OsStr) -> io::Result<()> {
+    match unlinkat(directory, name, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => Ok(()),
         Err(error) => Err(error.into()),
     }

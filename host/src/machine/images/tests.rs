@@ -91,7 +91,10 @@ impl Place {
         )
         .unwrap();
         Some(Place {
-            directory: tempfile::tempdir().unwrap(),
+            directory: tempfile::Builder::new()
+                .prefix("dockside-images-")
+                .tempdir()
+                .unwrap(),
         })
     }
 
@@ -164,11 +167,11 @@ impl Drop for Place {
                 .filter(|file| Path::new(file).starts_with(&path))
                 .collect()
         };
-        let kept = devices();
-        let _ = unmount(&path, UnmountFlags::DETACH);
         if !thread::panicking() {
-            assert!(kept.is_empty(), "loop devices are left: {kept:?}");
+            // Those of a killed process go a moment after it.
+            until("no loop device is left", || devices().is_empty());
         }
+        let _ = unmount(&path, UnmountFlags::DETACH);
     }
 }
 
@@ -186,12 +189,16 @@ impl Mounted {
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        let done = unmount(&self.path, UnmountFlags::empty());
-        let _ = fs::remove_dir(&self.path);
-        if !thread::panicking() {
-            done.unwrap();
+        if thread::panicking() {
+            let _ = unmount(&self.path, UnmountFlags::DETACH);
+        } else {
+            // A process that another test just starts has copies of this one's descriptors for a moment.
+            until("the image is unmounted", || {
+                unmount(&self.path, UnmountFlags::empty()).is_ok()
+            });
             free(&self.file);
         }
+        let _ = fs::remove_dir(&self.path);
     }
 }
 
