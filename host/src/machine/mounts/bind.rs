@@ -8,7 +8,7 @@ use rustix::io::Errno;
 
 use super::context::{another, refused};
 use super::point::Point;
-use super::table::{MountInfo, holding, mount_table};
+use super::table::{MountInfo, holding, mount_table, walk};
 use super::{Flags, aside, flags, options};
 use crate::machine::{ErrorKind, MachineError};
 
@@ -98,12 +98,6 @@ fn mount_number(directory: &OwnedFd) -> Option<u64> {
         .ok()
 }
 
-/// Whether opening a path may wait for another machine or process, as far as the mount table tells.
-pub(super) fn on_foreign_filesystem(path: &Path) -> Result<bool, MachineError> {
-    let table = mount_table()?;
-    Ok(holding(&table, path).is_some_and(MountInfo::waits))
-}
-
 /// In what a mount differs from the directory that it should show.
 pub(super) fn difference(
     info: &MountInfo,
@@ -111,25 +105,26 @@ pub(super) fn difference(
     beneath: &Path,
 ) -> Result<Option<String>, MachineError> {
     let table = mount_table()?;
-    let shows = |root: &Path| {
-        let path = root.join(beneath);
-        let path: PathBuf = path
-            .components()
-            .filter(|part| *part != Component::CurDir)
-            .collect();
-        // The mount itself is in the table, and says nothing of its source.
-        holding(&table, &path).is_some_and(|holder| {
-            let below = path.strip_prefix(&holder.point).unwrap_or(Path::new(""));
-            holder.device == info.device && holder.root.join(below) == info.root
-        })
-    };
-    // A look at the root itself may wait for a server that is gone; mostly the table is enough.
-    if shows(root) || std::fs::canonicalize(root).is_ok_and(|real| shows(&real)) {
-        return Ok(None);
+    let path = walk(&table, &root.join(beneath)).path;
+    // The mount itself is in the table, and says nothing of its source.
+    let shows = holding(&table, &path).is_some_and(|holder| {
+        let below = path.strip_prefix(&holder.point).unwrap_or(Path::new(""));
+        holder.device == info.device && joined(&holder.root, below) == info.root
+    });
+    Ok((!shows).then(|| {
+        format!(
+            "{}, not {}",
+            another(info),
+            options::shown(&root.join(beneath))
+        )
+    }))
+}
+
+/// Joining with nothing would add a slash.
+fn joined(root: &Path, below: &Path) -> PathBuf {
+    if below.as_os_str().is_empty() {
+        root.to_path_buf()
+    } else {
+        root.join(below)
     }
-    Ok(Some(format!(
-        "{}, not {}",
-        another(info),
-        options::shown(&root.join(beneath))
-    )))
 }

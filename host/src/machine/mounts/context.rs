@@ -157,14 +157,20 @@ pub(super) fn refused(tried: &str, error: Errno) -> MachineError {
         | Errno::NOTCONN
         | Errno::ACCESS => failure.kind = ErrorKind::Unreachable,
         Errno::MFILE | Errno::NFILE | Errno::NOMEM => failure.kind = ErrorKind::Exhausted,
-        Errno::NODEV | Errno::NOSYS | Errno::OPNOTSUPP | Errno::PROTONOSUPPORT => {
+        Errno::NODEV | Errno::OPNOTSUPP | Errno::PROTONOSUPPORT => {
             failure.kind = ErrorKind::Missing;
         }
-        Errno::PERM => {
+        Errno::NOSYS => {
             failure.kind = ErrorKind::Missing;
             failure
                 .message
-                .push_str("; mounting needs CAP_SYS_ADMIN in the host's user namespace");
+                .push_str("; mounting on descriptors needs Linux 5.6 or later");
+        }
+        Errno::PERM => {
+            failure.kind = ErrorKind::Missing;
+            failure.message.push_str(
+                "; mounting needs CAP_SYS_ADMIN in the host's user namespace, and no seccomp filter in its way",
+            );
         }
         _ => {}
     }

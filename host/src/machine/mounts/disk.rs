@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -13,10 +12,11 @@ use super::context::{another, refused};
 use super::point::Point;
 use super::table::{MountInfo, mount_table};
 use super::{Filesystem, Flags, aside, flags, options, worker};
-use crate::machine::{ErrorKind, MachineError};
+use crate::machine::{ErrorKind, MachineError, images};
 
-/// How long a loop device may take to go after its last mount went.
-const LAST_CLOSE: Duration = Duration::from_secs(2);
+/// How long a loop device may take to go after its last mount went. It stays longer when another mount namespace has a copy of the mount, as
+/// containers do that have the whole machine mounted; it goes with them then.
+const LAST_CLOSE: Duration = Duration::from_millis(300);
 
 /// Where a file system has its mark, and what it is.
 fn mark(filesystem: Filesystem) -> (u64, &'static [u8]) {
@@ -27,14 +27,18 @@ fn mark(filesystem: Filesystem) -> (u64, &'static [u8]) {
     }
 }
 
-/// Options that every mount of an image has. An ext4 with errors stops taking writes; a copy of an XFS has the same id as the original, which
-/// would keep the second of them from being mounted.
-fn standing(filesystem: Filesystem) -> &'static str {
-    match filesystem {
-        Filesystem::Ext4 => "loop,nosuid,nodev,errors=remount-ro",
-        Filesystem::Xfs => "loop,nosuid,nodev,nouuid",
-        Filesystem::Btrfs => "loop,nosuid,nodev",
-    }
+/// Options that every mount of an image has. An ext4 with errors takes no more writes.
+fn standing(filesystem: Filesystem) -> String {
+    let own = match filesystem {
+        Filesystem::Ext4 => "errors=remount-ro",
+        Filesystem::Xfs | Filesystem::Btrfs => "",
+    };
+    let all = ["loop", "nosuid", "nodev", own, filesystem.options()];
+    let given: Vec<_> = all
+        .into_iter()
+        .filter(|option| !option.is_empty())
+        .collect();
+    given.join(",")
 }
 
 pub(super) fn place(
@@ -55,7 +59,7 @@ pub(super) fn place(
             mount
                 .args(["--no-mtab", "--internal-only", "--no-canonicalize"])
                 .args(["--types", filesystem.name()])
-                .args(["--options", standing(filesystem)])
+                .args(["--options", &standing(filesystem)])
                 .arg("--source")
                 .arg(file)
                 .arg("--target")
@@ -118,87 +122,42 @@ fn read_directly(device: &Path, deadline: Instant) {
     }
 }
 
-/// The file behind a loop device, by the device's name in the kernel.
-fn backing(device: &str) -> Option<PathBuf> {
-    let text = std::fs::read(format!("/sys/block/{device}/loop/backing_file")).ok()?;
-    let text = text.strip_suffix(b"\n").unwrap_or(&text);
-    let text = text.strip_suffix(b" (deleted)").unwrap_or(text);
-    Some(PathBuf::from(std::ffi::OsStr::from_bytes(text)))
-}
-
-/// The loop devices behind which a file is.
-fn devices(file: &Path) -> Result<Vec<String>, MachineError> {
-    let entries = match std::fs::read_dir("/sys/block") {
-        Ok(entries) => entries,
-        Err(error) => return Err(MachineError::io("look for loop devices", &error)),
-    };
-    let real = real(file);
-    Ok(entries
-        .flatten()
-        .filter_map(|entry| entry.file_name().into_string().ok())
-        .filter(|name| name.starts_with("loop"))
-        .filter(|name| backing(name).is_some_and(|path| path == real || path == file))
-        .collect())
-}
-
-/// The path without symbolic links, also of a file that is gone.
-fn real(file: &Path) -> PathBuf {
-    let directory = file.parent().map(std::fs::canonicalize);
-    match (directory, file.file_name()) {
-        (Some(Ok(directory)), Some(name)) => directory.join(name),
-        _ => file.to_path_buf(),
-    }
-}
-
 /// Waits until a file has no loop device any more, and marks one that is not mounted for going.
 pub(super) fn release(file: &Path) -> Result<(), MachineError> {
     let deadline = Instant::now() + LAST_CLOSE;
     let mut asked = false;
-    loop {
-        let devices = devices(file)?;
-        if devices.is_empty() {
-            return Ok(());
-        }
-        let mounted = mount_table()?.into_iter().any(|info| {
-            Path::new(&info.source)
-                .file_name()
-                .is_some_and(|name| devices.iter().any(|device| name == device.as_str()))
-        });
+    while let Some(device) = images::attached(file)? {
+        // By another record: the device goes with that one.
+        let mounted = mount_table()?
+            .iter()
+            .any(|info| device == Path::new(&info.source));
         if mounted {
-            // By another record; the device goes with that one.
-            return Ok(());
+            break;
         }
         if Instant::now() >= deadline {
-            // Another mount namespace has a copy of the mount; the device goes with it.
-            tracing::warn!(image = %file.display(), ?devices, "a disk image is still in use in another mount namespace");
-            return Ok(());
+            tracing::warn!(image = %file.display(), device = %device.display(), "a disk image is still in use in another mount namespace");
+            break;
         }
         if !asked {
             asked = true;
-            for device in &devices {
-                let mut losetup = Command::new("losetup");
-                losetup.arg("--detach").arg(Path::new("/dev").join(device));
-                if let Err(error) = worker::run(&mut losetup, "free a loop device", deadline) {
-                    tracing::debug!(device, %error, "a loop device was freed by somebody else");
-                }
+            let mut losetup = Command::new("losetup");
+            losetup.arg("--detach").arg(&device);
+            if let Err(error) = worker::run(&mut losetup, "free a loop device", deadline) {
+                tracing::debug!(device = %device.display(), %error, "a loop device was freed by somebody else");
             }
         }
         std::thread::sleep(Duration::from_millis(5));
     }
+    Ok(())
 }
 
 /// In what a mount differs from that of this image.
-pub(super) fn difference(info: &MountInfo, file: &Path, filesystem: Filesystem) -> Option<String> {
-    let image = Path::new(&info.source)
-        .file_name()
-        .and_then(|name| name.to_str())
-        .and_then(backing);
-    if info.filesystem != filesystem.name() {
-        return Some(another(info));
-    }
-    match image {
-        Some(image) if image == file || image == real(file) => None,
-        Some(image) => Some(format!("holds the disk image {}", image.display())),
-        None => Some(another(info)),
-    }
+pub(super) fn difference(
+    info: &MountInfo,
+    file: &Path,
+    filesystem: Filesystem,
+) -> Result<Option<String>, MachineError> {
+    let same = info.filesystem == filesystem.name()
+        && images::attached(file)?.is_some_and(|device| device == Path::new(&info.source));
+    Ok((!same).then(|| another(info)))
 }

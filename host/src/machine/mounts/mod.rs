@@ -30,6 +30,7 @@ use super::{ErrorKind, MachineError, Presence};
 use point::Point;
 use worker::{Request, Worker};
 
+pub use super::images::Filesystem;
 pub use table::{MountInfo, mount_table, mounted_below};
 
 /// A mount: all that is needed to make it, to take it away, and to find it again.
@@ -139,29 +140,6 @@ pub enum Source {
     },
 }
 
-/// What a disk image is formatted with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Filesystem {
-    /// ext4.
-    Ext4,
-    /// XFS.
-    Xfs,
-    /// Btrfs.
-    Btrfs,
-}
-
-impl Filesystem {
-    /// Its name in the kernel.
-    pub fn name(self) -> &'static str {
-        match self {
-            Filesystem::Ext4 => "ext4",
-            Filesystem::Xfs => "xfs",
-            Filesystem::Btrfs => "btrfs",
-        }
-    }
-}
-
 /// Whether a mount answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -174,7 +152,7 @@ pub enum Health {
     Silent,
 }
 
-/// How long a mount that waits for another machine may take to be taken away, once politely and once by force.
+/// How long a mount that waits for another machine may take to be taken away politely, and again to be detached.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Makes a mount, and the directory of its point. One that is there already, as the record says, is left as it is. `secrets` gives the value
@@ -251,7 +229,7 @@ fn make(
 fn waits(mount: &Mount) -> Result<bool, MachineError> {
     Ok(match &mount.source {
         Source::Nfs { .. } | Source::Cifs { .. } => true,
-        Source::Bind { root, beneath } => bind::on_foreign_filesystem(&root.join(beneath))?,
+        Source::Bind { root, beneath } => table::walk(&mount_table()?, &root.join(beneath)).waits,
         Source::Tmpfs { .. } | Source::Overlay { .. } | Source::Disk { .. } => false,
     })
 }
@@ -286,15 +264,14 @@ pub fn undo(mount: &Mount) -> Result<(), MachineError> {
 pub fn undo_with(worker: &Worker, mount: &Mount) -> Result<(), MachineError> {
     check_point(mount)?;
     if let Some(point) = Point::find(&mount.point)? {
-        if point.layers()?.iter().any(MountInfo::waits) {
-            for force in [false, true] {
-                if point.layers()?.is_empty() {
-                    break;
-                }
-                let request = Request::unmount(mount, force);
+        // Politely, so that what was written is at the server before this returns; then without waiting for it.
+        for detach in [false, true] {
+            while point.layers()?.last().is_some_and(MountInfo::waits) {
+                let request = Request::unmount(mount, detach);
                 let answer = worker.ask(&request, Instant::now() + PATIENCE);
                 if let Err(error) = answer.and_then(worker::Answer::done) {
-                    tracing::warn!(point = %mount.point.display(), %error, force, "a mount does not go");
+                    tracing::warn!(point = %mount.point.display(), %error, detach, "a mount does not go");
+                    break;
                 }
             }
         }
@@ -331,7 +308,7 @@ pub fn look(mount: &Mount) -> Result<Presence, MachineError> {
         Source::Bind { root, beneath } => bind::difference(info, root, beneath)?,
         Source::Tmpfs { .. } => context::difference(info, "tmpfs", &mount.id),
         Source::Overlay { .. } => context::difference(info, "overlay", &mount.id),
-        Source::Disk { file, filesystem } => disk::difference(info, file, *filesystem),
+        Source::Disk { file, filesystem } => disk::difference(info, file, *filesystem)?,
         Source::Nfs { .. } | Source::Cifs { .. } => network::difference(info, &mount.source)?,
     };
     Ok(

@@ -348,7 +348,8 @@ pub(super) fn place(
     for address in addresses(&server)? {
         let told = told(&mount.source, address, local(address), secret)?;
         let tried = format!("mount {text} of {address}");
-        match create(&told, &tried).and_then(|context| context.place(mount.flags, point)) {
+        let placed = create(&told, &tried).and_then(|context| context.place(mount.flags, point));
+        match placed.map_err(|error| without(error, secret)) {
             Ok(()) => return Ok(()),
             Err(error) if error.kind == ErrorKind::Unreachable => failure = error,
             Err(error) => return Err(error),
@@ -368,6 +369,17 @@ fn create(told: &Told, tried: &str) -> Result<Context, MachineError> {
     }
     context.create(tried)?;
     Ok(context)
+}
+
+/// The kernel's own words may repeat what it was told.
+fn without(mut error: MachineError, secret: Option<&[u8]>) -> MachineError {
+    let secret = secret.map(|secret| secret.strip_suffix(b"\n").unwrap_or(secret));
+    if let Some(Ok(secret)) = secret.map(std::str::from_utf8)
+        && !secret.is_empty()
+    {
+        error.message = error.message.replace(secret, "***");
+    }
+    error
 }
 
 /// Looks a server up.
@@ -425,3 +437,12 @@ pub(super) fn difference(
             .is_some_and(|found| found.trim_end_matches('/') == text.trim_end_matches('/'));
     Ok((!same).then(|| another(info)))
 }
+
+#[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+mod tests;

@@ -1,10 +1,14 @@
 //! The kernel's table of mounts.
 
+use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use crate::machine::{ErrorKind, MachineError};
+
+/// The most symbolic links that the kernel follows in a path, from `MAXSYMLINKS`.
+const MOST_LINKS: usize = 40;
 
 /// One line of the mount table, as this thread's mount namespace has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -172,6 +176,58 @@ pub(super) fn holding<'a>(table: &'a [MountInfo], path: &Path) -> Option<&'a Mou
         .max_by_key(|info| info.point.components().count())
 }
 
+/// Where a path leads.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Walk {
+    /// The path without symbolic links, as far as it could be walked without waiting for anybody.
+    pub(super) path: PathBuf,
+    /// Whether it enters a file system that may never answer. What is below that is not looked at.
+    pub(super) waits: bool,
+}
+
+/// Follows the symbolic links of a path, but asks no file system that may never answer.
+pub(super) fn walk(table: &[MountInfo], path: &Path) -> Walk {
+    let mut left: VecDeque<OsString> = parts(path);
+    let mut reached = PathBuf::from("/");
+    let mut links = 0;
+    while let Some(part) = left.pop_front() {
+        if part == ".." {
+            reached.pop();
+            continue;
+        }
+        let next = reached.join(&part);
+        if holding(table, &next).is_some_and(MountInfo::waits) {
+            return Walk {
+                path: left.iter().fold(next, |path, part| path.join(part)),
+                waits: true,
+            };
+        }
+        match std::fs::read_link(&next) {
+            Ok(target) if links < MOST_LINKS => {
+                links += 1;
+                if target.is_absolute() {
+                    reached = PathBuf::from("/");
+                }
+                let mut rest = parts(&target);
+                rest.append(&mut left);
+                left = rest;
+            }
+            _ => reached = next,
+        }
+    }
+    Walk {
+        path: reached,
+        waits: false,
+    }
+}
+
+fn parts(path: &Path) -> VecDeque<OsString> {
+    path.components()
+        .filter(|part| matches!(part, Component::Normal(_) | Component::ParentDir))
+        .map(|part| part.as_os_str().to_owned())
+        .collect()
+}
+
 #[cfg(test)]
 #[allow(
     clippy::unwrap_used,
@@ -259,6 +315,40 @@ mod tests {
             ("/database/x", 4),
         ] {
             assert_eq!(holding(&table, Path::new(path)).unwrap().id, id, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_walk_follows_links_and_stops_before_what_may_never_answer() {
+        let directory = tempfile::tempdir().unwrap();
+        let real = std::fs::canonicalize(directory.path()).unwrap();
+        let at = |name: &str| real.join(name);
+        std::fs::create_dir_all(at("a/b")).unwrap();
+        for (link, target) in [
+            ("absolute", at("a")),
+            ("relative", "a/b".into()),
+            ("up", "a/../a".into()),
+            ("away", at("far/x")),
+            ("loop", "loop".into()),
+        ] {
+            std::os::unix::fs::symlink(target, at(link)).unwrap();
+        }
+        let line = format!("2 1 0:9 / {} rw - nfs4 s:/ rw\n", at("far").display());
+        let table = parse(&[b"1 0 8:0 / / rw - ext4 a rw\n", line.as_bytes()].concat()).unwrap();
+        for (path, leads, waits) in [
+            ("a/b", "a/b", false),
+            ("absolute/b", "a/b", false),
+            ("relative", "a/b", false),
+            ("up/b", "a/b", false),
+            ("absent/x", "absent/x", false),
+            ("loop/x", "loop/x", false),
+            ("far", "far", true),
+            ("far/y/z", "far/y/z", true),
+            ("away/y", "far/x/y", true),
+            ("farther", "farther", false),
+        ] {
+            let found = walk(&table, &at(path));
+            assert_eq!((found.path, found.waits), (at(leads), waits), "{path}");
         }
     }
 }

@@ -7,8 +7,10 @@
 use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::io::{Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
+use std::sync::{Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -24,10 +26,13 @@ use crate::machine::{ErrorKind, MachineError};
 pub const ARGUMENT: &str = "mount-worker";
 
 /// How long a killed process may take to end. One that the kernel does not let go is left to a thread that waits for it.
-const LAST_BREATH: Duration = Duration::from_secs(1);
+const LAST_BREATH: Duration = Duration::from_millis(100);
 
 /// The longest request, bytes. A record with two paths and all options is far below.
 const LONGEST_REQUEST: u64 = 1 << 20;
+
+/// Workers that were killed and that the kernel does not let go, with what they wait for.
+static STUCK: Mutex<Vec<(PathBuf, JoinHandle<()>)>> = Mutex::new(Vec::new());
 
 /// Which program is started, and how.
 #[derive(Debug, Clone)]
@@ -66,6 +71,12 @@ impl Worker {
             let tried = tried.to_owned();
             move |error: std::io::Error| MachineError::io(&tried, &error)
         };
+        // One that never ends is enough: a file system is asked again and again whether it lives.
+        if let Request::Health { point } = request
+            && stuck(|waiting| waiting.iter().any(|(path, _)| path == point))
+        {
+            return Err(silent(request));
+        }
         let request = Envelope {
             parent: std::process::id(),
             request,
@@ -86,14 +97,16 @@ impl Worker {
             // A worker that died will be seen by its end.
             let _ = input.write_all(&text);
         }
-        let Some((status, output)) =
-            finish(child, deadline).map_err(failed("wait for the mount worker"))?
-        else {
-            return Err(MachineError::new(
-                ErrorKind::Unreachable,
-                format!("{} did not answer in time", request.request.whom()),
-            ));
-        };
+        let (status, output) =
+            match finish(child, deadline).map_err(failed("wait for the mount worker"))? {
+                End::Ended(status, output) => (status, output),
+                End::Stopped => return Err(silent(request.request)),
+                End::Stuck(thread) => {
+                    let path = request.request.point().to_path_buf();
+                    stuck(|waiting| waiting.push((path, thread)));
+                    return Err(silent(request.request));
+                }
+            };
         let answer = output
             .split(|byte| *byte == b'\n')
             .rfind(|line| !line.is_empty())
@@ -120,7 +133,7 @@ pub(super) enum Request {
         milliseconds: u64,
     },
     /// To unmount the topmost layer of a point.
-    Unmount { point: PathBuf, force: bool },
+    Unmount { point: PathBuf, detach: bool },
     /// To say whether a mount answers.
     Health { point: PathBuf },
 }
@@ -134,10 +147,10 @@ impl Request {
         }
     }
 
-    pub(super) fn unmount(mount: &Mount, force: bool) -> Request {
+    pub(super) fn unmount(mount: &Mount, detach: bool) -> Request {
         Request::Unmount {
             point: mount.point.clone(),
-            force,
+            detach,
         }
     }
 
@@ -145,9 +158,14 @@ impl Request {
     fn whom(&self) -> String {
         match self {
             Request::Mount { mount, .. } => network::whom(&mount.source),
-            Request::Unmount { point, .. } | Request::Health { point } => {
-                point.display().to_string()
-            }
+            Request::Unmount { .. } | Request::Health { .. } => self.point().display().to_string(),
+        }
+    }
+
+    fn point(&self) -> &Path {
+        match self {
+            Request::Mount { mount, .. } => &mount.point,
+            Request::Unmount { point, .. } | Request::Health { point } => point,
         }
     }
 }
@@ -276,9 +294,9 @@ fn answer(request: Request) -> Answer {
                 .into(),
             }
         }
-        Request::Unmount { point, force } => {
-            let flags = if force {
-                UnmountFlags::FORCE | UnmountFlags::DETACH
+        Request::Unmount { point, detach } => {
+            let flags = if detach {
+                UnmountFlags::DETACH
             } else {
                 UnmountFlags::empty()
             };
@@ -291,7 +309,7 @@ fn answer(request: Request) -> Answer {
 }
 
 /// Asks the file system for its size and for its root, which both have to come from the other side.
-fn state(point: &std::path::Path) -> Health {
+fn state(point: &Path) -> Health {
     let asked = rustix::fs::statfs(point)
         .map(|_| ())
         .and_then(|()| rustix::fs::stat(point).map(|_| ()));
@@ -326,7 +344,7 @@ pub(super) fn run(
             }
         })?;
     let failed = |error| MachineError::io(&format!("wait for {program}"), &error);
-    let Some((status, complaint)) = finish(child, deadline).map_err(failed)? else {
+    let End::Ended(status, complaint) = finish(child, deadline).map_err(failed)? else {
         return Err(MachineError::new(
             ErrorKind::Unreachable,
             format!("cannot {tried}: {program} did not end in time and was stopped"),
@@ -344,24 +362,39 @@ pub(super) fn run(
     let reason = complaint
         .front()
         .map_or_else(|| status.to_string(), |line| options::quoted(line));
+    let kind = if reason.contains("loop device") {
+        ErrorKind::Exhausted
+    } else {
+        ErrorKind::Other
+    };
     Err(MachineError::new(
-        ErrorKind::Other,
+        kind,
         format!("cannot {tried}: {program} says {reason}"),
     ))
 }
 
-/// Waits for a process until the deadline, then kills it; none of it is left then. What it wrote is read when it has ended, so it must fit
-/// into a pipe.
-fn finish(mut child: Child, deadline: Instant) -> std::io::Result<Option<(ExitStatus, Vec<u8>)>> {
+/// How a process ended.
+enum End {
+    /// By itself, having written this.
+    Ended(ExitStatus, Vec<u8>),
+    /// Killed at the deadline; nothing of it is left.
+    Stopped,
+    /// Killed at the deadline, but the kernel waits for something on its behalf. The thread ends with it.
+    Stuck(JoinHandle<()>),
+}
+
+/// Waits for a process until the deadline, then kills it. What it wrote is read when it has ended, so it must fit into a pipe.
+fn finish(mut child: Child, deadline: Instant) -> std::io::Result<End> {
     if !ends(&child, deadline)? {
         // It may have ended this instant.
         let _ = child.kill();
         if ends(&child, Instant::now() + LAST_BREATH)? {
             child.wait()?;
-        } else {
-            std::thread::spawn(move || child.wait());
+            return Ok(End::Stopped);
         }
-        return Ok(None);
+        return Ok(End::Stuck(std::thread::spawn(move || {
+            let _ = child.wait();
+        })));
     }
     let status = child.wait()?;
     let mut output = Vec::new();
@@ -371,7 +404,21 @@ fn finish(mut child: Child, deadline: Instant) -> std::io::Result<Option<(ExitSt
     if let Some(mut pipe) = child.stderr.take() {
         pipe.read_to_end(&mut output)?;
     }
-    Ok(Some((status, output)))
+    Ok(End::Ended(status, output))
+}
+
+/// Looks at the stuck workers that are still there.
+fn stuck<T>(look: impl FnOnce(&mut Vec<(PathBuf, JoinHandle<()>)>) -> T) -> T {
+    let mut waiting = STUCK.lock().unwrap_or_else(PoisonError::into_inner);
+    waiting.retain(|(_, thread)| !thread.is_finished());
+    look(&mut waiting)
+}
+
+fn silent(request: &Request) -> MachineError {
+    MachineError::new(
+        ErrorKind::Unreachable,
+        format!("{} did not answer in time", request.whom()),
+    )
 }
 
 /// Whether a process ends before a deadline.

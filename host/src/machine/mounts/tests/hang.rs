@@ -44,6 +44,43 @@ fn health_tells_alive_from_silent_from_dead() {
     assert!(text.contains("not connected"), "{text}");
 }
 
+/// Begins the conversation that the kernel has with every FUSE server, and then takes one request and never answers it.
+fn take_one_request(device: &std::fs::File) {
+    use std::io::{Read, Write};
+    let mut device = device;
+    let mut request = vec![0; 1 << 17];
+    assert!(device.read(&mut request).unwrap() >= 40);
+    let unique = &request[8..16].to_vec();
+    // struct fuse_out_header: length, error, the request's number; then struct fuse_init_out: version 7.31 and zeroes, which are defaults.
+    let mut answer = vec![0; 16 + 64];
+    answer[0..4].copy_from_slice(&80_u32.to_ne_bytes());
+    answer[8..16].copy_from_slice(unique);
+    answer[16..20].copy_from_slice(&7_u32.to_ne_bytes());
+    answer[20..24].copy_from_slice(&31_u32.to_ne_bytes());
+    answer[36..40].copy_from_slice(&4096_u32.to_ne_bytes());
+    device.write_all(&answer).unwrap();
+    let _ = device.read(&mut request).unwrap();
+}
+
+#[test]
+fn only_one_process_waits_for_a_file_system_that_never_lets_it_go() {
+    let Some(place) = Place::new() else { return };
+    let path = place.directory("stuck");
+    let Some(device) = silent(&path) else { return };
+    let server = device.try_clone().unwrap();
+    let taken = std::thread::spawn(move || take_one_request(&server));
+    let mut patience = Duration::from_millis(300);
+    // A worker on a busy machine may be killed before it asks.
+    while !taken.is_finished() {
+        assert_eq!(health_with(&worker(), &path, patience), Health::Silent);
+        patience *= 2;
+    }
+    taken.join().unwrap();
+    let absent = Worker::program("/absent", [worker::ARGUMENT]);
+    assert_eq!(health_with(&absent, &path, patience), Health::Silent);
+    drop(device);
+}
+
 #[test]
 fn a_source_that_does_not_answer_ends_at_the_deadline_and_leaves_nothing() {
     let Some(place) = Place::new() else { return };
@@ -78,6 +115,7 @@ fn a_worker_answers_nobody_but_its_parent() {
         let mut child = child
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            .stderr(Stdio::null())
             .spawn()
             .unwrap();
         std::io::Write::write_all(&mut child.stdin.take().unwrap(), text.as_bytes()).unwrap();
