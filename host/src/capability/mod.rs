@@ -5,6 +5,7 @@
 pub mod config;
 pub mod directories;
 mod held;
+pub mod http;
 pub mod images;
 pub mod keyvalue;
 pub mod links;

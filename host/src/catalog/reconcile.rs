@@ -8,6 +8,7 @@ use tokio::task::JoinSet;
 
 use super::scan::{Candidate, FileId, PluginFile, Scan, scan};
 use super::{Catalog, files};
+use crate::capability::http;
 use crate::admin::report::Problem;
 use crate::config::{self, PluginName};
 use crate::plugin::{Plugin, Standing, Version};
@@ -324,17 +325,22 @@ impl Catalog {
         if let Some(missing) = settings.grants.missing(asked, &wanted.stem) {
             return Err(Unusable::Blocked(missing));
         }
-        let values = {
+        let (values, client) = {
             let settings = Arc::clone(settings);
-            tokio::task::spawn_blocking(move || settings.resolve())
-                .await
-                .map_err(|error| Unusable::Bad(error.to_string()))?
-                .map_err(|error| Unusable::Bad(error.to_string()))?
+            tokio::task::spawn_blocking(move || {
+                let values = settings.resolve().map_err(|error| error.to_string())?;
+                let client = http::client(&settings).map_err(|error| error.message)?;
+                Ok((values, client))
+            })
+            .await
+            .map_err(|error| Unusable::Bad(error.to_string()))?
+            .map_err(Unusable::Bad)?
         };
         let environment = PluginEnvironment {
             stem: wanted.stem.clone(),
             settings: Arc::clone(settings),
             config: values,
+            http: client,
             quota: settings.grants.quota(),
             directories: settings
                 .grants

@@ -9,8 +9,10 @@ use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
 use super::limits::InstanceLimits;
+use crate::capability::http::Http;
 use crate::config;
 use crate::ledger::Effects;
+use crate::outbound::Client;
 use crate::plugin::log::{CallLog, GuestStream};
 use crate::store::{Quota, Transaction};
 
@@ -35,6 +37,8 @@ pub struct PluginEnvironment {
     pub quota: Quota,
     /// Where the plugin's directories are; none without the grant.
     pub directories: Option<PathBuf>,
+    /// What makes its HTTP requests; none without the grant.
+    pub http: Option<Arc<Client>>,
     /// Bytes over all linear memories of an instance.
     pub memory: u64,
     /// Bytes that one call may write to the log.
@@ -54,6 +58,8 @@ pub struct CallContext {
     pub transaction: Option<Transaction>,
     /// What the call has done to the machine, to be kept or undone.
     pub effects: Effects,
+    /// What it needs for HTTP requests.
+    pub http: Http,
     /// Where the guest's output goes.
     pub log: Arc<CallLog>,
     /// When the call has to be over.
@@ -84,6 +90,7 @@ impl CallContext {
             wasi,
             table,
             limits: InstanceLimits::new(environment.memory),
+            http: Http::new(environment.http.clone(), Arc::clone(&log), deadline),
             environment,
             transaction: None,
             effects: Effects::none(),

@@ -196,6 +196,7 @@ async fn ask(driver: &Driver) -> wasmtime::Result<Description> {
         config: Default::default(),
         quota: Quota::default(),
         directories: None,
+        http: None,
         memory: MAX_MEMORY.min(256 << 20),
         log_bytes: 16 << 10,
     });
@@ -255,4 +256,68 @@ fn grant_of(interface: &str) -> Option<&'static str> {
         _ if name.starts_with("wasi:keyvalue/") => "state",
         _ => return None,
     })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    const METHOD: &str = r#"(export "[method]thing.key" (func (param "self" (borrow $thing))))"#;
+    const OPEN: &str = r#"(export "open" (func (result (own $thing))))"#;
+    const NEW: &str = r#"(export "[constructor]thing" (func (result (own $thing))))"#;
+    const STATIC: &str = r#"(export "[static]thing.find" (func (result (own $thing))))"#;
+
+    /// What a component asks for that imports these functions of an interface, and whether the import is shown at all.
+    fn asked(interface: &str, functions: &[&str]) -> (bool, Option<&'static str>) {
+        let text = format!(
+            r#"(component (import "{interface}" (instance (export "thing" (type $thing (sub resource))) {})))"#,
+            functions.concat()
+        );
+        let mut config = wasmtime::Config::new();
+        config.wasm_component_model(true);
+        let engine = Engine::new(&config).unwrap();
+        let component = Component::new(&engine, wat::parse_str(text).unwrap()).unwrap();
+        let asks = asks(&component, &engine);
+        (!asks.is_empty(), asks.first().and_then(|ask| ask.grant))
+    }
+
+    #[test]
+    fn only_a_function_that_hands_out_handles_asks_for_a_grant() {
+        for (functions, expected) in [
+            (&[][..], (false, None)),
+            (&[METHOD][..], (true, None)),
+            (&[OPEN][..], (true, Some("links"))),
+            (&[METHOD, OPEN][..], (true, Some("links"))),
+            (&[NEW][..], (true, Some("links"))),
+            (&[METHOD, STATIC][..], (true, Some("links"))),
+        ] {
+            let asked = asked("dockside:host/links@0.1.0", functions);
+            assert_eq!(asked, expected, "{functions:?}");
+        }
+    }
+
+    #[test]
+    fn each_interface_that_needs_a_grant_has_a_table_in_the_settings() {
+        let none = crate::config::Grants::default();
+        for (interface, grant) in [
+            ("dockside:host/directories@0.1.0", Some("directories")),
+            ("dockside:host/mounts@0.1.0", Some("mounts")),
+            ("dockside:host/images@0.1.7", Some("images")),
+            ("dockside:host/links@1.0.0-rc.1", Some("links")),
+            ("dockside:host/nat@0.1.0", Some("nat")),
+            ("dockside:host/secrets@0.1.0", Some("secrets")),
+            ("dockside:host/outbox@0.1.0", Some("outbox")),
+            ("wasi:http/outgoing-handler@0.2.12", Some("http")),
+            ("wasi:keyvalue/atomics@0.2.0-draft", Some("state")),
+            ("wasi:http/types@0.2.12", None),
+            ("wasi:logging/logging@0.1.0-draft", None),
+            ("dockside:host/linksmen@0.1.0", None),
+        ] {
+            assert_eq!(asked(interface, &[OPEN]).1, grant, "{interface}");
+            let Some(grant) = grant else { continue };
+            let missing = none.missing(|asked| asked == grant, "a");
+            assert_eq!(missing.is_none(), grant == "state", "{grant}");
+        }
+    }
 }

@@ -95,6 +95,7 @@ impl Sandbox {
         bindings::host::Host_::add_to_linker::<_, HasSelf<CallContext>>(&mut linker, |context| {
             context
         })?;
+        wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
         bindings::effects::Effects::add_to_linker::<_, HasSelf<CallContext>>(
             &mut linker,
             |context| context,
