@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use super::base::{MARK, TABLE};
-use super::listing::{self, Overview};
+use super::listing::{self, ForeignChain, Overview};
+use super::lock::Lock;
 use super::program;
 use super::script::Script;
 use crate::machine::{ErrorKind, MachineError};
@@ -14,8 +15,6 @@ const CHAIN: &str = "DOCKSIDE-FORWARD";
 const USERS: &str = "DOCKER-USER";
 /// How long `iptables` waits for another one, in seconds.
 const WAIT: &str = "5";
-/// The chains of an empty filter table.
-const BUILT_IN: [&str; 3] = ["INPUT", "FORWARD", "OUTPUT"];
 
 /// One program with its tables in the kernel. `iptables` keeps them in nftables, or, the older one, in a place of their own; a machine may
 /// have both programs and rules in both places.
@@ -23,6 +22,8 @@ struct Variant {
     program: String,
     /// The family of nftables.
     family: &'static str,
+    /// Whether its tables are nftables'.
+    modern: bool,
     /// Whether the kernel has the filter table.
     exists: bool,
 }
@@ -41,10 +42,11 @@ impl Variant {
             let modern_exists = overview.has_filter(family);
             let legacy_exists = std::fs::read_to_string(names)
                 .is_ok_and(|names| names.lines().any(|name| name == "filter"));
-            let mut add = |program: String, exists: bool| {
+            let mut add = |program: String, modern: bool, exists: bool| {
                 all.push(Variant {
                     program,
                     family,
+                    modern,
                     exists,
                 });
             };
@@ -52,74 +54,60 @@ impl Variant {
                 continue;
             };
             let modern = is_modern(&path);
-            add(
-                program.to_owned(),
-                if modern { modern_exists } else { legacy_exists },
-            );
-            let (other, other_exists) = if modern {
-                (format!("{program}-legacy"), legacy_exists)
+            let (exists, other, other_exists) = if modern {
+                (modern_exists, format!("{program}-legacy"), legacy_exists)
             } else {
-                (format!("{program}-nft"), modern_exists)
+                (legacy_exists, format!("{program}-nft"), modern_exists)
             };
+            add(program.to_owned(), modern, exists);
             // Looking into the older one's tables is enough to make them.
             if other_exists && program::find(&other).is_some() {
-                add(other, true);
+                add(other, !modern, true);
             }
         }
         all
     }
 
-    fn run(&self, arguments: &[&str], input: &str) -> Result<program::Finished, MachineError> {
-        let restore = arguments.is_empty();
-        if restore {
-            let program = format!("{}-restore", self.program);
-            program::run(&program, "iptables", &["-w", WAIT, "--noflush"], input)
-        } else {
-            let arguments = [&["-w", WAIT], arguments].concat();
-            program::run(&self.program, "iptables", &arguments, input)
-        }
-    }
-
-    /// The rules of a chain; none if there is no such chain.
+    /// The rules of a chain. None: there is no such chain, or it has rules that only `nft` can read; iptables says the same of both.
     fn rules(&self, chain: &str) -> Result<Option<Vec<String>>, MachineError> {
         if !self.exists {
             return Ok(None);
         }
-        let finished = self.run(&["-S", chain], "")?;
+        let arguments = ["-w", WAIT, "-S", chain];
+        let finished = program::run(&self.program, "iptables", &arguments, None, None)?;
         if finished.success {
             let rule = |line: &&str| line.starts_with("-A ");
-            return Ok(Some(
-                finished
-                    .output
-                    .lines()
-                    .filter(rule)
-                    .map(str::to_owned)
-                    .collect(),
-            ));
+            let rules = finished.output.lines().filter(rule);
+            return Ok(Some(rules.map(str::to_owned).collect()));
         }
-        if finished
-            .errors
-            .contains("No chain/target/match by that name")
-        {
+        let absent = ["No chain/target/match by that name", "is incompatible"];
+        if absent.iter().any(|text| finished.errors.contains(text)) {
             return Ok(None);
         }
         Err(self.refused(&format!("read the chain {chain}"), &finished.errors))
     }
 
-    fn state(&self) -> Result<State, MachineError> {
-        let forward = self.rules("FORWARD")?.unwrap_or_default();
+    /// What there is of ours. None if the operator has rules in FORWARD that are not iptables': that is a firewall of their own then.
+    fn state(&self) -> Result<Option<State>, MachineError> {
+        let forward = match self.rules("FORWARD")? {
+            Some(rules) => rules,
+            None if self.exists => return Ok(None),
+            None => Vec::new(),
+        };
         let place = |jump: &str| forward.iter().rposition(|rule| rule == jump);
         let own = format!("-A FORWARD -j {CHAIN}");
-        Ok(State {
+        Ok(Some(State {
             jumps: forward.iter().filter(|rule| **rule == own).count(),
             after_users: place(&format!("-A FORWARD -j {USERS}")).map_or(1, |place| place + 2),
             chain: self.rules(CHAIN)?,
-        })
+        }))
     }
 
-    fn change(&self, lines: &[String]) -> Result<(), MachineError> {
+    fn change(&self, lines: &[String], lock: &Lock) -> Result<(), MachineError> {
         let script = format!("*filter\n{}\nCOMMIT\n", lines.join("\n"));
-        let finished = self.run(&[], &script)?;
+        let program = format!("{}-restore", self.program);
+        let arguments = ["-w", WAIT, "--noflush"];
+        let finished = program::run(&program, "iptables", &arguments, Some(&script), Some(lock))?;
         if finished.success {
             return Ok(());
         }
@@ -162,35 +150,41 @@ impl State {
     }
 }
 
-/// Adds to the script that makes the table a note of which filter tables will be made with it.
-pub(super) fn remember(overview: &Overview, script: &mut Script) {
-    for variant in Variant::all(overview) {
-        if !variant.exists && !overview.has_filter(variant.family) {
-            script.line(
-                "note that iptables had no filter table",
-                format!("add chain {TABLE} {}", note(variant.family)),
-            );
+/// Adds to the script that makes the table a note of what will be made with our chain.
+pub(super) fn remember(overview: &Overview, script: &mut Script) -> Result<(), MachineError> {
+    for Variant { family, .. } in Variant::all(overview).iter().filter(|one| one.modern) {
+        let has_filter = overview.has_filter(family);
+        for (thing, exists) in [
+            ("filter", has_filter),
+            ("forward", has_filter && listing::has_forward(family)?),
+        ] {
+            if !exists {
+                script.line(
+                    "note what iptables did not have",
+                    format!("add chain {TABLE} {}", note(family, thing)),
+                );
+            }
         }
     }
+    Ok(())
 }
 
 /// Makes the chain and the jump to it where they are missing.
-pub(super) fn ensure(overview: &Overview) -> Result<(), MachineError> {
+pub(super) fn ensure(overview: &Overview, lock: &Lock) -> Result<(), MachineError> {
     if program::find("iptables").is_none() {
         return without_program(overview);
     }
     for variant in Variant::all(overview) {
-        let state = variant.state()?;
-        if state.is_complete() {
+        let Some(state) = variant.state()?.filter(|state| !state.is_complete()) else {
             continue;
-        }
+        };
         // Naming the chain makes it, or empties it.
         let mut lines = vec![format!(":{CHAIN} - [0:0]"), State::wanted()];
         if state.jumps == 0 {
             lines.push(format!("-I FORWARD {} -j {CHAIN}", state.after_users));
         }
         lines.extend((1..state.jumps).map(|_| format!("-D FORWARD -j {CHAIN}")));
-        variant.change(&lines)?;
+        variant.change(&lines, lock)?;
     }
     Ok(())
 }
@@ -199,7 +193,7 @@ pub(super) fn ensure(overview: &Overview) -> Result<(), MachineError> {
 fn without_program(overview: &Overview) -> Result<(), MachineError> {
     for family in ["ip", "ip6"] {
         if overview.has_filter(family)
-            && listing::foreign(family)?
+            && listing::filter(family)?
                 .0
                 .iter()
                 .any(|chain| chain.name == "FORWARD" && chain.drops)
@@ -216,7 +210,7 @@ fn without_program(overview: &Overview) -> Result<(), MachineError> {
 /// What is missing.
 pub(super) fn missing(overview: &Overview) -> Result<Option<String>, MachineError> {
     for variant in Variant::all(overview) {
-        if !variant.state()?.is_complete() {
+        if variant.state()?.is_some_and(|state| !state.is_complete()) {
             return Ok(Some(format!(
                 "the chain {CHAIN} of {} is missing, is not reached from FORWARD, or has other rules",
                 variant.program
@@ -227,12 +221,14 @@ pub(super) fn missing(overview: &Overview) -> Result<Option<String>, MachineErro
 }
 
 /// Takes the chain and the jump away.
-pub(super) fn remove(overview: &Overview) -> Result<(), MachineError> {
+pub(super) fn remove(overview: &Overview, lock: &Lock) -> Result<(), MachineError> {
     for variant in Variant::all(overview)
         .iter()
         .filter(|variant| variant.exists)
     {
-        let state = variant.state()?;
+        let Some(state) = variant.state()? else {
+            continue;
+        };
         let mut lines: Vec<String> = Vec::new();
         lines.extend((0..state.jumps).map(|_| format!("-D FORWARD -j {CHAIN}")));
         if state.chain.is_some() {
@@ -240,32 +236,39 @@ pub(super) fn remove(overview: &Overview) -> Result<(), MachineError> {
             lines.push(format!("-X {CHAIN}"));
         }
         if !lines.is_empty() {
-            variant.change(&lines)?;
+            variant.change(&lines, lock)?;
         }
     }
     Ok(())
 }
 
-/// Takes filter tables away that were made for our chain, if nothing has come into them since.
-pub(super) fn forget() -> Result<(), MachineError> {
+/// Takes away what was made with our chain, if nothing has come into it since: the chain FORWARD, and the filter table.
+pub(super) fn forget(lock: &Lock) -> Result<(), MachineError> {
     let overview = Overview::read()?;
     for family in ["ip", "ip6"] {
-        if !overview.has_chain(&note(family)) || !overview.has_filter(family) {
+        if !overview.has_chain(&note(family, "forward")) || !overview.has_filter(family) {
             continue;
         }
-        let (chains, more) = listing::foreign(family)?;
-        let trivial =
-            |chain: &listing::ForeignChain| !chain.drops && BUILT_IN.contains(&chain.name.as_str());
-        if more || !chains.iter().all(trivial) {
-            continue;
-        }
+        let (chains, more) = listing::filter(family)?;
+        let trivial = |chain: &&ForeignChain| {
+            let built_in = ["INPUT", "FORWARD", "OUTPUT"].contains(&chain.name.as_str());
+            built_in && !chain.drops && chain.rules == 0
+        };
         let what = "remove the empty filter table of iptables";
         let mut script = Script::default();
-        for chain in chains {
-            script.line(what, format!("delete chain {family} filter {}", chain.name));
+        if overview.has_chain(&note(family, "filter"))
+            && !more
+            && chains.iter().filter(trivial).count() == chains.len()
+        {
+            script.line(what, format!("delete table {family} filter"));
+        } else if chains
+            .iter()
+            .filter(trivial)
+            .any(|chain| chain.name == "FORWARD")
+        {
+            script.line(what, format!("delete chain {family} filter FORWARD"));
         }
-        script.line(what, format!("delete table {family} filter"));
-        match script.run() {
+        match script.run(lock) {
             // Somebody uses it now, or removed it.
             Err(error) if matches!(error.kind, ErrorKind::Busy | ErrorKind::NotFound) => {}
             other => other?,
@@ -274,9 +277,9 @@ pub(super) fn forget() -> Result<(), MachineError> {
     Ok(())
 }
 
-/// The chain in our table that says that we made the other one.
-fn note(family: &str) -> String {
-    format!("made_{family}_filter")
+/// The chain in our table that says that we made something of the other one.
+fn note(family: &str, thing: &str) -> String {
+    format!("made_{family}_{thing}")
 }
 
 /// Whether the program keeps its tables in nftables. Its real name says so.

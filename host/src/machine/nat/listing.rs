@@ -44,6 +44,12 @@ impl Overview {
             .any(|(known, name)| known == family && name == "filter")
     }
 
+    /// Whether there is a table of our table's name that is another's.
+    pub(super) fn has_impostor(&self) -> bool {
+        let ours = |(family, name): &(String, String)| family == "inet" && name == "dockside";
+        self.chains.is_none() && self.tables.iter().any(ours)
+    }
+
     /// Whether there is our table.
     pub(super) fn has_table(&self) -> bool {
         self.chains.is_some()
@@ -67,21 +73,38 @@ impl Overview {
 pub(super) struct ForeignChain {
     pub(super) name: String,
     pub(super) drops: bool,
+    pub(super) rules: usize,
 }
 
-/// The chains of another table, and whether there is anything else in it.
-pub(super) fn foreign(family: &str) -> Result<(Vec<ForeignChain>, bool), MachineError> {
+/// Whether the filter table of iptables has the chain that packets are forwarded by.
+pub(super) fn has_forward(family: &str) -> Result<bool, MachineError> {
+    match list(&format!("list chain {family} filter FORWARD")) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// The chains of the filter table of iptables, and whether there is anything else in it.
+pub(super) fn filter(family: &str) -> Result<(Vec<ForeignChain>, bool), MachineError> {
     let objects = list(&format!("list table {family} filter"))?;
+    let rules = |name: &str| {
+        each(&objects, "rule")
+            .filter(|rule| rule.get("chain").and_then(Value::as_str) == Some(name))
+            .count()
+    };
     let chains = each(&objects, "chain")
         .filter_map(|chain| {
+            let name = text(chain, "name")?;
             Some(ForeignChain {
-                name: text(chain, "name")?,
                 drops: chain.get("policy").and_then(Value::as_str) == Some("drop"),
+                rules: rules(&name),
+                name,
             })
         })
         .collect();
     let more = objects.iter().any(|object| {
-        ["metainfo", "table", "chain"]
+        ["metainfo", "table", "chain", "rule"]
             .iter()
             .all(|kind| object.get(kind).is_none())
     });
@@ -168,6 +191,12 @@ impl Listing {
             .is_some_and(|target| *target == element.chain)
     }
 
+    /// Whether a key is in a map or a set, wherever it leads.
+    pub(super) fn has_key(&self, set: &str, key: &str) -> bool {
+        self.elements
+            .contains_key(&(set.to_owned(), key.to_owned()))
+    }
+
     /// The keys that lead to these chains.
     pub(super) fn leading_to(&self, chains: &[String]) -> Vec<(&'static str, String)> {
         let mut found = Vec::new();
@@ -201,7 +230,7 @@ impl Listing {
 
 fn list(command: &str) -> Result<Vec<Value>, MachineError> {
     let what = "read the firewall's tables";
-    let finished = program::run("nft", "nftables", &["-j", command], "")?;
+    let finished = program::run("nft", "nftables", &["-j", command], None, None)?;
     if !finished.success {
         let (_, said) = first_error(&finished.errors);
         return Err(refusal(what, said));

@@ -20,6 +20,7 @@ mod forwarding;
 mod iptables;
 mod listing;
 mod localnet;
+mod lock;
 mod ports;
 mod program;
 mod script;
@@ -27,7 +28,6 @@ mod script;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 pub use base::MARK;
@@ -36,6 +36,7 @@ pub use ports::port_free;
 
 use super::{ErrorKind, MachineError, Presence};
 use listing::{Listing, Overview};
+use lock::Lock;
 
 /// Rules that are made and removed together.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -136,9 +137,6 @@ impl Rule {
     }
 }
 
-/// One at a time within the daemon. Between two daemons of one machine the kernel's transactions decide.
-static TURN: Mutex<()> = Mutex::new(());
-
 /// Makes the rules. Made already, they are made again, and what was lost of them or of what they stand on is put back.
 ///
 /// Forwarding itself is not turned on: see [`turn_on_forwarding`].
@@ -150,25 +148,30 @@ static TURN: Mutex<()> = Mutex::new(());
 /// the program `nft`, or without `iptables` where iptables' rules drop what is forwarded.
 pub fn perform(set: &RuleSet) -> Result<(), MachineError> {
     check::rule_set(set)?;
-    let _turn = TURN.lock();
+    let lock = Lock::take()?;
     let before = Overview::read()?;
+    if before.has_impostor() {
+        let _ = lock.remove();
+        return Err(MachineError::new(
+            ErrorKind::Exists,
+            "nftables has a table inet dockside that dockside has not made: rename or remove it",
+        ));
+    }
     let filters = set.rules.iter().any(needs_mark);
     let mut script = script::perform(set);
     if filters {
-        iptables::remember(&before, &mut script);
+        iptables::remember(&before, &mut script)?;
     }
-    script.run()?;
-    // After the table, so that a daemon that removes the table at this moment sees that it is wanted again.
-    let rest = if filters {
-        iptables::ensure(&before)
-    } else {
-        Ok(())
-    };
-    rest.and_then(|()| localnet::perform(set)).inspect_err(|_| {
+    let mut done = script.run(&lock);
+    if done.is_ok() && filters {
+        // After the table, which notes what is made here.
+        done = iptables::ensure(&before, &lock);
+    }
+    done.and_then(|()| localnet::perform(set)).inspect_err(|_| {
         // What could not be put right does not make what was there before worse.
         if !before.ids().any(|id| id == set.id) {
             // The caller undoes it as well; what failed is the better text to report.
-            let _ = remove(set);
+            let _ = remove(set, &lock);
         }
     })
 }
@@ -183,41 +186,41 @@ pub fn undo(set: &RuleSet) -> Result<(), MachineError> {
     if check::rule_set(set).is_err() {
         return Ok(());
     }
-    let _turn = TURN.lock();
-    remove(set)
+    remove(set, &Lock::take()?)
 }
 
-fn remove(set: &RuleSet) -> Result<(), MachineError> {
+fn remove(set: &RuleSet, lock: &Lock) -> Result<(), MachineError> {
     let before = Overview::read()?;
     if before.ids().any(|id| id == set.id)
-        && let Err(error) = script::undo(set).run()
+        && let Err(error) = script::undo(set).run(lock)
         // Something of it was removed by others, or was never like this.
         && let Some(listing) = Listing::read()?
     {
-        script::undo_found(&listing, &set.id)
-            .run()
+        script::undo_found(&listing, set)
+            .run(lock)
             .map_err(|_| error)?;
     }
     if before.ids().all(|id| id == set.id) {
-        return remove_table(&before);
+        return remove_table(&before, lock);
     }
     Ok(())
 }
 
 /// Takes away what is left without rule sets. The table goes last: what is to be removed elsewhere is remembered in it.
-fn remove_table(before: &Overview) -> Result<(), MachineError> {
-    iptables::remove(before)?;
-    if !before.has_table() {
-        return Ok(());
+fn remove_table(before: &Overview, lock: &Lock) -> Result<(), MachineError> {
+    iptables::remove(before, lock)?;
+    if before.has_table() {
+        iptables::forget(lock)?;
+        match base::remove().run(lock) {
+            // A daemon that sees another /run than this one has made a rule set meanwhile.
+            Err(error) if error.kind == ErrorKind::Busy => {
+                return iptables::ensure(&Overview::read()?, lock);
+            }
+            Err(error) if error.kind == ErrorKind::NotFound => {}
+            other => other?,
+        }
     }
-    iptables::forget()?;
-    match base::remove().run() {
-        Ok(()) => Ok(()),
-        // Another daemon made a rule set meanwhile.
-        Err(error) if error.kind == ErrorKind::Busy => iptables::ensure(&Overview::read()?),
-        Err(error) if error.kind == ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
-    }
+    lock.remove()
 }
 
 /// Whether the rules are there, and what they stand on.
@@ -227,7 +230,6 @@ fn remove_table(before: &Overview) -> Result<(), MachineError> {
 /// Whatever `nft` or `iptables` says.
 pub fn look(set: &RuleSet) -> Result<Presence, MachineError> {
     check::rule_set(set)?;
-    let _turn = TURN.lock();
     let Some(listing) = Listing::read()? else {
         return Ok(Presence::Absent);
     };

@@ -2,15 +2,17 @@
 
 use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
+use super::lock::Lock;
 use crate::machine::{ErrorKind, MachineError};
 
 /// Where programs are looked for, whatever the daemon's own environment says.
@@ -39,12 +41,14 @@ pub(super) fn find(program: &str) -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
-/// Runs a program to its end.
+/// Runs a program to its end, with a script as its last argument if there is one. A lock is held as long as the program lives, whatever
+/// becomes of the daemon.
 pub(super) fn run(
     program: &str,
     package: &str,
     arguments: &[&str],
-    input: &str,
+    script: Option<&str>,
+    lock: Option<&Lock>,
 ) -> Result<Finished, MachineError> {
     let path = find(program).ok_or_else(|| {
         MachineError::new(
@@ -53,11 +57,21 @@ pub(super) fn run(
         )
     })?;
     // Files in memory take whatever is said: a pipe that nobody reads would stop the program.
-    let stdin = memory(input)?;
+    let script = script.map(memory).transpose()?;
     let stdout = memory("")?;
     let stderr = memory("")?;
-    let mut child = Command::new(path)
-        .args(arguments)
+    // None of the programs reads its standard input, and nothing else is handed down.
+    let stdin = match lock {
+        Some(lock) => Stdio::from(lock.share()?),
+        None => Stdio::null(),
+    };
+    let mut command = Command::new(path);
+    command.args(arguments);
+    if let Some(script) = &script {
+        let daemon = std::process::id();
+        command.arg(format!("/proc/{daemon}/fd/{}", script.as_raw_fd()));
+    }
+    let mut child = command
         .env_clear()
         .env("PATH", DIRECTORIES.join(":"))
         .env("LC_ALL", "C")

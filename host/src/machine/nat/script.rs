@@ -9,6 +9,7 @@ use super::base::{self, MARK, TABLE};
 use super::check::bound;
 use super::digest::digest;
 use super::listing::Listing;
+use super::lock::Lock;
 use super::{Rule, RuleSet, program};
 use crate::machine::{ErrorKind, MachineError, Presence};
 
@@ -60,11 +61,11 @@ impl Script {
     }
 
     /// Runs it.
-    pub(super) fn run(&self) -> Result<(), MachineError> {
+    pub(super) fn run(&self, lock: &Lock) -> Result<(), MachineError> {
         if self.text.is_empty() {
             return Ok(());
         }
-        let finished = program::run("nft", "nftables", &["-f", "-"], &self.text)?;
+        let finished = program::run("nft", "nftables", &["-f"], Some(&self.text), Some(lock))?;
         if finished.success {
             return Ok(());
         }
@@ -157,13 +158,21 @@ pub(super) fn undo(set: &RuleSet) -> Script {
 }
 
 /// What removes whatever is there of a rule set.
-pub(super) fn undo_found(listing: &Listing, id: &str) -> Script {
+pub(super) fn undo_found(listing: &Listing, set: &RuleSet) -> Script {
     let chains: Vec<String> = ['r', 'f', 'n', 'd']
         .iter()
-        .map(|prefix| format!("{prefix}_{id}"))
+        .map(|prefix| format!("{prefix}_{}", set.id))
         .filter(|chain| listing.rules(chain).is_some())
         .collect();
-    removal(listing.leading_to(&chains), chains.clone())
+    let mut found = listing.leading_to(&chains);
+    // A name belongs to whoever has the link, and to the record if nobody has.
+    let named = elements(set).into_iter().map(|(_, element)| element);
+    for Element { set, key, .. } in named.filter(|element| element.set == "names") {
+        if listing.has_key("names", &key) && !listing.has_key("links", &key) {
+            found.push((set, key));
+        }
+    }
+    removal(found, chains)
 }
 
 fn removal(
