@@ -1,16 +1,17 @@
 //! `wasi:config`: what the operator wrote under `[config]`.
 
+use super::held::answered;
 use crate::sandbox::CallContext;
 use crate::sandbox::bindings::host::wasi::config::store::{Error, Host};
 
 impl Host for CallContext {
     fn get(&mut self, key: String) -> wasmtime::Result<Result<Option<String>, Error>> {
-        Ok(Ok(self.environment.config.get(&key).cloned()))
+        answered(Ok(self.environment.config.get(&key).cloned()))
     }
 
     fn get_all(&mut self) -> wasmtime::Result<Result<Vec<(String, String)>, Error>> {
         let all = &self.environment.config;
-        Ok(Ok(all
+        answered(Ok(all
             .iter()
             .map(|(key, value)| (key.clone(), value.clone()))
             .collect()))

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use wasmtime::component::Resource;
 
+use super::held::answered;
 use crate::catalog::directory_root;
 use crate::ledger::{Kind, take_back};
 use crate::sandbox::CallContext;
@@ -138,7 +139,7 @@ impl Host for CallContext {
     }
 
     async fn remove(&mut self, key: String) -> wasmtime::Result<Result<(), Error>> {
-        Ok(async {
+        let removed = async {
             let root = self.root()?;
             let record = self.directories()?.directory(&key).ok_or(Error::NotFound)?;
             let path = root.join(&record.id);
@@ -159,27 +160,29 @@ impl Host for CallContext {
             self.effects.removes_directory();
             Ok(())
         }
-        .await)
+        .await;
+        answered(removed)
     }
 
     async fn list_keys(&mut self) -> wasmtime::Result<Vec<String>> {
-        Ok(self
-            .transaction
-            .as_mut()
-            .map(|transaction| {
-                transaction
-                    .directories()
-                    .into_iter()
-                    .map(|record| record.key.clone())
-                    .collect()
-            })
-            .unwrap_or_default())
+        answered(
+            self.transaction
+                .as_mut()
+                .map(|transaction| {
+                    transaction
+                        .directories()
+                        .into_iter()
+                        .map(|record| record.key.clone())
+                        .collect()
+                })
+                .unwrap_or_default(),
+        )
     }
 }
 
 impl HostDirectory for CallContext {
     async fn key(&mut self, directory: Resource<DirectoryHandle>) -> wasmtime::Result<String> {
-        Ok(self.table.get(&directory)?.key.clone())
+        answered(self.table.get(&directory)?.key.clone())
     }
 
     async fn drop(&mut self, directory: Resource<DirectoryHandle>) -> wasmtime::Result<()> {
@@ -194,8 +197,8 @@ impl CallContext {
         directory: Result<DirectoryHandle, Error>,
     ) -> wasmtime::Result<Result<Resource<DirectoryHandle>, Error>> {
         match directory {
-            Ok(directory) => Ok(Ok(self.table.push(directory)?)),
-            Err(error) => Ok(Err(error)),
+            Ok(directory) => answered(Ok(self.table.push(directory)?)),
+            Err(error) => answered(Err(error)),
         }
     }
 }

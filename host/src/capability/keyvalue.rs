@@ -2,6 +2,7 @@
 
 use wasmtime::component::Resource;
 
+use super::held::answered;
 use crate::sandbox::CallContext;
 use crate::sandbox::bindings::host::wasi::keyvalue::{atomics, batch, store};
 use crate::store::{StateError, Transaction};
@@ -32,9 +33,9 @@ impl store::Host for CallContext {
     fn open(&mut self, identifier: String) -> wasmtime::Result<Result<Resource<Bucket>, Error>> {
         // Some kits open a bucket by the name "default".
         if !identifier.is_empty() && identifier != "default" {
-            return Ok(Err(Error::NoSuchStore));
+            return answered(Err(Error::NoSuchStore));
         }
-        Ok(Ok(self.table.push(Bucket)?))
+        answered(Ok(self.table.push(Bucket)?))
     }
 }
 
@@ -44,9 +45,10 @@ impl store::HostBucket for CallContext {
         _bucket: Resource<Bucket>,
         key: String,
     ) -> wasmtime::Result<Result<Option<Vec<u8>>, Error>> {
-        Ok(self
-            .state()
-            .map(|state| state.get(&key).map(|value| value.to_vec())))
+        answered(
+            self.state()
+                .map(|state| state.get(&key).map(|value| value.to_vec())),
+        )
     }
 
     fn set(
@@ -55,9 +57,10 @@ impl store::HostBucket for CallContext {
         key: String,
         value: Vec<u8>,
     ) -> wasmtime::Result<Result<(), Error>> {
-        Ok(self
-            .state()
-            .and_then(|state| state.set(&key, value).map_err(|error| refused(&error))))
+        answered(
+            self.state()
+                .and_then(|state| state.set(&key, value).map_err(|error| refused(&error))),
+        )
     }
 
     fn delete(
@@ -65,7 +68,7 @@ impl store::HostBucket for CallContext {
         _bucket: Resource<Bucket>,
         key: String,
     ) -> wasmtime::Result<Result<(), Error>> {
-        Ok(self.state().map(|state| state.delete(&key)))
+        answered(self.state().map(|state| state.delete(&key)))
     }
 
     fn exists(
@@ -73,7 +76,7 @@ impl store::HostBucket for CallContext {
         _bucket: Resource<Bucket>,
         key: String,
     ) -> wasmtime::Result<Result<bool, Error>> {
-        Ok(self.state().map(|state| state.exists(&key)))
+        answered(self.state().map(|state| state.exists(&key)))
     }
 
     fn list_keys(
@@ -81,7 +84,7 @@ impl store::HostBucket for CallContext {
         _bucket: Resource<Bucket>,
         cursor: Option<u64>,
     ) -> wasmtime::Result<Result<KeyResponse, Error>> {
-        Ok(self.state().map(|state| {
+        answered(self.state().map(|state| {
             let page = state.list_keys(cursor, PAGE);
             KeyResponse {
                 keys: page.keys,
@@ -103,7 +106,7 @@ impl atomics::Host for CallContext {
         key: String,
         delta: u64,
     ) -> wasmtime::Result<Result<u64, Error>> {
-        Ok(self.state().and_then(|state| {
+        answered(self.state().and_then(|state| {
             state
                 .increment(&key, delta)
                 .map_err(|error| refused(&error))
@@ -117,7 +120,7 @@ impl batch::Host for CallContext {
         _bucket: Resource<Bucket>,
         keys: Vec<String>,
     ) -> wasmtime::Result<Result<Vec<Option<(String, Vec<u8>)>>, Error>> {
-        Ok(self.state().map(|state| {
+        answered(self.state().map(|state| {
             keys.into_iter()
                 .map(|key| {
                     let value = state.get(&key)?.to_vec();
@@ -132,7 +135,7 @@ impl batch::Host for CallContext {
         _bucket: Resource<Bucket>,
         key_values: Vec<(String, Vec<u8>)>,
     ) -> wasmtime::Result<Result<(), Error>> {
-        Ok(self.state().and_then(|state| {
+        answered(self.state().and_then(|state| {
             key_values
                 .into_iter()
                 .try_for_each(|(key, value)| state.set(&key, value))
@@ -145,8 +148,9 @@ impl batch::Host for CallContext {
         _bucket: Resource<Bucket>,
         keys: Vec<String>,
     ) -> wasmtime::Result<Result<(), Error>> {
-        Ok(self
-            .state()
-            .map(|state| keys.iter().for_each(|key| state.delete(key))))
+        answered(
+            self.state()
+                .map(|state| keys.iter().for_each(|key| state.delete(key))),
+        )
     }
 }

@@ -1,5 +1,6 @@
 //! `wasi:logging`: lines of the driver's own.
 
+use super::held::answered;
 use crate::plugin::log::Source;
 use crate::sandbox::CallContext;
 use crate::sandbox::bindings::host::wasi::logging::logging::{Host, Level};
@@ -19,6 +20,6 @@ impl Host for CallContext {
             self.log
                 .line(level, Source::Driver, &format!("{context}: {message}"));
         }
-        Ok(())
+        answered(())
     }
 }
