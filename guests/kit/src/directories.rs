@@ -3,7 +3,7 @@
 //! A directory is known by a key: any text, usually the volume's name. It is never a path. What a call makes is gone again when
 //! the call fails, and what it removes is still there.
 
-use crate::{Error, Result, sys};
+use crate::{Error, Refusal, Result, sys};
 
 /// A directory that the host made for this plugin. Where it is only the host knows.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ pub struct Attributes {
 #[derive(Clone, Debug, PartialEq, Eq)]
 // The host in memory refuses less.
 #[cfg_attr(not(target_family = "wasm"), allow(dead_code))]
-pub(crate) enum Refusal {
+pub(crate) enum Reason {
     NotFound,
     AlreadyExists,
     InUse,
@@ -39,21 +39,28 @@ pub(crate) enum Refusal {
     Other(String),
 }
 
-impl Refusal {
+impl Reason {
     fn about(self, key: &str) -> Error {
-        match self {
-            Self::NotFound => Error::not_found(format!("there is no directory for {key:?}")),
-            Self::AlreadyExists => {
-                Error::already_exists(format!("there is a directory for {key:?} already"))
-            }
-            Self::InUse => {
-                Error::in_use(format!("something is mounted in the directory of {key:?}"))
-            }
-            Self::QuotaExceeded => Error::exhausted(format!(
-                "no directory for {key:?}: the operator's limit on directories is reached"
-            )),
-            Self::Other(text) => Error::other(text),
-        }
+        let (refusal, text) = match self {
+            Self::NotFound => (
+                Refusal::NotFound,
+                format!("there is no directory for {key:?}"),
+            ),
+            Self::AlreadyExists => (
+                Refusal::AlreadyExists,
+                format!("there is a directory for {key:?} already"),
+            ),
+            Self::InUse => (
+                Refusal::InUse,
+                format!("something is mounted in the directory of {key:?}"),
+            ),
+            Self::QuotaExceeded => (
+                Refusal::Exhausted,
+                format!("no directory for {key:?}: the operator's limit on directories is reached"),
+            ),
+            Self::Other(text) => (Refusal::Other, text),
+        };
+        Error::refused(refusal, text)
     }
 }
 
@@ -61,19 +68,19 @@ impl Refusal {
 pub fn create(key: &str, attributes: Attributes) -> Result<Directory> {
     sys::create_directory(key, attributes)
         .map(Directory)
-        .map_err(|refusal| refusal.about(key))
+        .map_err(|reason| reason.about(key))
 }
 
 /// Finds a directory. There must be one of that key: the error is `not-found` otherwise.
 pub fn open(key: &str) -> Result<Directory> {
     sys::open_directory(key)
         .map(Directory)
-        .map_err(|refusal| refusal.about(key))
+        .map_err(|reason| reason.about(key))
 }
 
 /// Removes a directory with everything in it, once the call has succeeded. Refused while anything is mounted in it.
 pub fn remove(key: &str) -> Result<()> {
-    sys::remove_directory(key).map_err(|refusal| refusal.about(key))
+    sys::remove_directory(key).map_err(|reason| reason.about(key))
 }
 
 /// The keys of all directories of this plugin, sorted.

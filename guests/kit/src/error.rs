@@ -86,8 +86,9 @@ impl Error {
         self.code
     }
 
-    /// What the machine answered, if that is why the method failed: the answer of [`mounts`](crate::mounts), [`images`](crate::images),
-    /// [`links`](crate::links), [`nat`](crate::nat), [`secrets`](crate::secrets) or [`outbox`](crate::outbox).
+    /// What the machine answered, if that is why the method failed. The modules [`directories`](crate::directories), [`mounts`](crate::mounts),
+    /// [`images`](crate::images), [`links`](crate::links), [`nat`](crate::nat), [`secrets`](crate::secrets), [`outbox`](crate::outbox) and
+    /// [`http`](crate::http) make such errors.
     pub fn refusal(&self) -> Option<Refusal> {
         self.refusal
     }

@@ -11,7 +11,8 @@
 //! # Ok::<(), dockside_driver::Error>(())
 //! ```
 //!
-//! In a header `{{secret NAME}}` and `{{basic USER NAME}}` stand for a secret of the operator's: the host puts it in. What a request does on the
+//! In the value of a header `{{secret NAME}}` stands for a secret of the operator's and `{{basic USER NAME}}` for `Basic` with a user and a secret
+//! as its password: the host puts them in. What a request does on the
 //! other side is not undone when the call fails: see [`outbox`](crate::outbox).
 
 use serde::{Serialize, de::DeserializeOwned};

@@ -33,12 +33,12 @@ impl Image {
 /// A file system that the host can make. As text: `ext4`, `xfs`, `btrfs`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Filesystem {
-    /// ext4.
+    /// ext4. At least 8 MiB.
     #[default]
     Ext4,
     /// XFS. At least 300 MiB.
     Xfs,
-    /// Btrfs. At least 114 MiB.
+    /// Btrfs. At least 109 MiB.
     Btrfs,
 }
 
@@ -80,8 +80,8 @@ pub struct ImageInfo {
     pub filesystem: Filesystem,
 }
 
-/// Makes an image of this many bytes with an empty file system. There must be none of that key. It takes no more of the disk than is written
-/// to it.
+/// Makes an image of this many bytes, a multiple of 4096, with an empty file system. There must be none of that key. It takes no more of the
+/// disk than is written to it.
 pub fn create(
     key: &str,
     size: u64,
@@ -107,7 +107,7 @@ pub fn restore(key: &str, from: &str) -> Result<()> {
     sys::restore_image(key, from)
 }
 
-/// Makes an image larger, mounted or not. It never shrinks.
+/// Makes an image larger, mounted or not, once the call has succeeded. It never shrinks.
 pub fn grow(key: &str, size: u64) -> Result<()> {
     sys::grow_image(key, size)
 }

@@ -33,6 +33,14 @@
 //! is also one transaction: when the method returns an error, panics or runs out of time, nothing that it wrote remains. So a
 //! driver needs no clean-up code and no locks.
 //!
+//! That holds for the machine too: [`directories`], [`mounts`], [`images`], [`links`] and [`nat`] make things by keys that the driver
+//! chooses, and what a failed call made is gone. What is done to other machines, by [`http`], the host cannot take back: [`outbox`] is for
+//! that. [`secrets`] are names for what the driver need not see. The component imports what the driver uses of all this, and the operator
+//! grants it.
+//!
+//! Beside the kinds there is what a driver wants to be told: [`Lifecycle`], [`Timers`], [`Reconcile`], [`Settlement`]; and [`Options`], the
+//! options that its users can give.
+//!
 //! A driver compiled for the machine itself, as `cargo test` does it, finds a small host in memory instead: see [`testing`].
 
 #[doc(hidden)]

@@ -339,7 +339,8 @@ pub fn create(key: &str, kind: impl Into<Kind>, settings: Settings) -> Result<Li
     sys::create_link(key, &kind.into(), settings).map(Link)
 }
 
-/// Makes two links that are the ends of one cable. [`Network::join`](crate::Network::join) gives one of them to the container.
+/// Makes two links that are the ends of one cable. [`Network::join`](crate::Network::join) gives one of them to the container. The Ethernet
+/// address of the settings is that of the first.
 pub fn create_pair(key: &str, peer: &str, settings: Settings) -> Result<(Link, Link)> {
     sys::create_pair(key, peer, settings).map(|(one, other)| (Link(one), Link(other)))
 }

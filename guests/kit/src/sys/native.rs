@@ -13,8 +13,8 @@ mod outside;
 pub(crate) use self::{images::*, links::*, mounts::*, nat::*, outside::*};
 
 use crate::{
-    Error, KeyValues, Refusal as Answer, Result,
-    directories::{Attributes, Refusal},
+    Error, KeyValues, Refusal, Result,
+    directories::{Attributes, Reason},
     http::{Request, Response},
     log::Level,
     testing,
@@ -158,7 +158,7 @@ pub(crate) fn random_number() -> u64 {
     RandomState::new().build_hasher().finish()
 }
 
-fn refuse<T>(refusal: Answer, text: impl Into<String>) -> Result<T> {
+fn refuse<T>(refusal: Refusal, text: impl Into<String>) -> Result<T> {
     Err(Error::refused(refusal, text))
 }
 
@@ -178,35 +178,35 @@ impl Directory {
     }
 }
 
-pub(crate) fn create_directory(key: &str, attributes: Attributes) -> Result<Directory, Refusal> {
+pub(crate) fn create_directory(key: &str, attributes: Attributes) -> Result<Directory, Reason> {
     memory(|memory| {
         let directories = &mut memory.machine.directories;
         if directories.contains_key(key) {
-            return Err(Refusal::AlreadyExists);
+            return Err(Reason::AlreadyExists);
         }
         directories.insert(key.to_owned(), attributes);
         Ok(Directory::Own(key.to_owned()))
     })
 }
 
-pub(crate) fn open_directory(key: &str) -> Result<Directory, Refusal> {
+pub(crate) fn open_directory(key: &str) -> Result<Directory, Reason> {
     memory(|memory| {
         let found = memory.machine.directories.contains_key(key);
         found
             .then(|| Directory::Own(key.to_owned()))
-            .ok_or(Refusal::NotFound)
+            .ok_or(Reason::NotFound)
     })
 }
 
-pub(crate) fn remove_directory(key: &str) -> Result<(), Refusal> {
+pub(crate) fn remove_directory(key: &str) -> Result<(), Reason> {
     memory(|memory| {
         let this = Directory::Own(key.to_owned());
         let uses = |mount: &testing::Mount| mount.directories.contains(&this);
         if memory.machine.mounts.values().any(uses) {
-            return Err(Refusal::InUse);
+            return Err(Reason::InUse);
         }
         let removed = memory.machine.directories.remove(key);
-        removed.map(drop).ok_or(Refusal::NotFound)
+        removed.map(drop).ok_or(Reason::NotFound)
     })
 }
 

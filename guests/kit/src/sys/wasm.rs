@@ -15,9 +15,9 @@ use crate::{
         dockside::host::{directories, machine, outbox},
         wasi::{config, keyvalue, logging::logging, random::random},
     },
-    directories::{Attributes, Refusal},
+    directories::{Attributes, Reason},
     log::Level,
-    machine::Refusal as Answer,
+    machine::Refusal,
 };
 
 pub(crate) use crate::bindings::imports::dockside::host::directories::Directory;
@@ -118,27 +118,27 @@ pub(crate) fn random_number() -> u64 {
     random::get_random_u64()
 }
 
-fn refusal(error: directories::Error) -> Refusal {
+fn reason(error: directories::Error) -> Reason {
     match error {
-        directories::Error::NotFound => Refusal::NotFound,
-        directories::Error::AlreadyExists => Refusal::AlreadyExists,
-        directories::Error::InUse => Refusal::InUse,
-        directories::Error::QuotaExceeded => Refusal::QuotaExceeded,
-        directories::Error::Other(text) => Refusal::Other(text),
+        directories::Error::NotFound => Reason::NotFound,
+        directories::Error::AlreadyExists => Reason::AlreadyExists,
+        directories::Error::InUse => Reason::InUse,
+        directories::Error::QuotaExceeded => Reason::QuotaExceeded,
+        directories::Error::Other(text) => Reason::Other(text),
     }
 }
 
-pub(crate) fn create_directory(key: &str, attributes: Attributes) -> Result<Directory, Refusal> {
+pub(crate) fn create_directory(key: &str, attributes: Attributes) -> Result<Directory, Reason> {
     let Attributes { uid, gid, mode } = attributes;
-    directories::create(key, directories::Attributes { uid, gid, mode }).map_err(refusal)
+    directories::create(key, directories::Attributes { uid, gid, mode }).map_err(reason)
 }
 
-pub(crate) fn open_directory(key: &str) -> Result<Directory, Refusal> {
-    directories::open(key).map_err(refusal)
+pub(crate) fn open_directory(key: &str) -> Result<Directory, Reason> {
+    directories::open(key).map_err(reason)
 }
 
-pub(crate) fn remove_directory(key: &str) -> Result<(), Refusal> {
-    directories::remove(key).map_err(refusal)
+pub(crate) fn remove_directory(key: &str) -> Result<(), Reason> {
+    directories::remove(key).map_err(reason)
 }
 
 pub(crate) fn directory_keys() -> Vec<String> {
@@ -147,15 +147,15 @@ pub(crate) fn directory_keys() -> Vec<String> {
 
 fn refused(error: machine::Error) -> Error {
     let refusal = match error.code {
-        machine::ErrorCode::NotFound => Answer::NotFound,
-        machine::ErrorCode::AlreadyExists => Answer::AlreadyExists,
-        machine::ErrorCode::InUse => Answer::InUse,
-        machine::ErrorCode::NotGranted => Answer::NotGranted,
-        machine::ErrorCode::Unreachable => Answer::Unreachable,
-        machine::ErrorCode::Exhausted => Answer::Exhausted,
-        machine::ErrorCode::Invalid => Answer::Invalid,
-        machine::ErrorCode::Missing => Answer::Missing,
-        machine::ErrorCode::Other => Answer::Other,
+        machine::ErrorCode::NotFound => Refusal::NotFound,
+        machine::ErrorCode::AlreadyExists => Refusal::AlreadyExists,
+        machine::ErrorCode::InUse => Refusal::InUse,
+        machine::ErrorCode::NotGranted => Refusal::NotGranted,
+        machine::ErrorCode::Unreachable => Refusal::Unreachable,
+        machine::ErrorCode::Exhausted => Refusal::Exhausted,
+        machine::ErrorCode::Invalid => Refusal::Invalid,
+        machine::ErrorCode::Missing => Refusal::Missing,
+        machine::ErrorCode::Other => Refusal::Other,
     };
     Error::refused(refusal, error.message)
 }

@@ -5,13 +5,29 @@ use crate::{
     testing,
 };
 
-/// The least size of a file system, in bytes, by the contract.
+/// The real host's blocks, in bytes.
+const BLOCK: u64 = 4096;
+
+/// The least size of a file system, in bytes.
 fn least(filesystem: Filesystem) -> u64 {
     match filesystem {
-        Filesystem::Ext4 => 1,
+        Filesystem::Ext4 => 8 << 20,
         Filesystem::Xfs => 300 << 20,
-        Filesystem::Btrfs => 114 << 20,
+        Filesystem::Btrfs => 109 << 20,
     }
+}
+
+fn check(size: u64, filesystem: Filesystem) -> Result<()> {
+    let least = least(filesystem);
+    if size < least {
+        let text = format!("{size} bytes are too few for {filesystem}: it needs {least}");
+        return refuse(Refusal::Invalid, text);
+    }
+    if !size.is_multiple_of(BLOCK) {
+        let text = format!("the size of an image must be a multiple of {BLOCK} bytes, not {size}");
+        return refuse(Refusal::Invalid, text);
+    }
+    Ok(())
 }
 
 #[derive(Debug)]
@@ -31,7 +47,8 @@ impl Machine {
         }
     }
 
-    fn unmounted_image(&mut self, key: &str) -> Result<&mut testing::Image> {
+    /// An image that is not mounted.
+    pub(super) fn free_image(&mut self, key: &str) -> Result<&mut testing::Image> {
         let mounted = |mount: &testing::Mount| mount.image.as_deref() == Some(key);
         if self.mounts.values().any(mounted) {
             return refuse(Refusal::InUse, format!("the image {key:?} is mounted"));
@@ -57,15 +74,7 @@ pub(crate) fn create_image(
     filesystem: Filesystem,
     attributes: Attributes,
 ) -> Result<Image> {
-    if size < least(filesystem) {
-        return refuse(
-            Refusal::Invalid,
-            format!(
-                "{size} bytes are too few for {filesystem}: it needs {}",
-                least(filesystem)
-            ),
-        );
-    }
+    check(size, filesystem)?;
     memory(|memory| {
         let content = memory.next();
         let image = testing::Image {
@@ -92,7 +101,7 @@ pub(crate) fn clone_image(from: &str, key: &str) -> Result<Image> {
 pub(crate) fn restore_image(key: &str, from: &str) -> Result<()> {
     memory(|memory| {
         let copy = memory.machine.image(from)?.clone();
-        *memory.machine.unmounted_image(key)? = copy;
+        *memory.machine.free_image(key)? = copy;
         Ok(())
     })
 }
@@ -109,6 +118,7 @@ pub(crate) fn grow_image(key: &str, size: u64) -> Result<()> {
                 ),
             );
         }
+        check(size, image.filesystem)?;
         image.size = size;
         Ok(())
     })
@@ -116,7 +126,7 @@ pub(crate) fn grow_image(key: &str, size: u64) -> Result<()> {
 
 pub(crate) fn delete_image(key: &str) -> Result<()> {
     memory(|memory| {
-        memory.machine.unmounted_image(key)?;
+        memory.machine.free_image(key)?;
         memory.machine.images.remove(key);
         Ok(())
     })

@@ -121,6 +121,11 @@ pub(crate) fn create_pair(key: &str, peer: &str, settings: Settings) -> Result<(
     }
     memory(|memory| {
         let one = add(memory, key, None, Some(peer), settings)?;
+        // Two ends with one address would not hear each other.
+        let settings = Settings {
+            mac: None,
+            ..settings
+        };
         match add(memory, peer, None, Some(key), settings) {
             Ok(other) => Ok((one, other)),
             Err(error) => {
@@ -157,12 +162,15 @@ fn change(link: &Link, change: impl FnOnce(&mut testing::Link)) -> Result<()> {
     memory(|memory| memory.machine.here(&link.key).map(change))
 }
 
-/// Adds what must not be there yet.
-fn put<T: PartialEq>(list: &mut Vec<T>, item: T, what: &str) -> Result<()> {
+/// Adds what is there already or is in nobody's way.
+fn put<T: PartialEq>(list: &mut Vec<T>, item: T, clashes: impl Fn(&T) -> bool) -> Result<()> {
     if list.contains(&item) {
+        return Ok(());
+    }
+    if list.iter().any(clashes) {
         return refuse(
             Refusal::AlreadyExists,
-            format!("the link has this {what} already"),
+            "the link has another entry in the place of this one",
         );
     }
     list.push(item);
@@ -207,7 +215,7 @@ pub(crate) fn set_isolated(link: &Link, isolated: bool) -> Result<()> {
 }
 
 pub(crate) fn add_address(link: &Link, address: IpNet) -> Result<()> {
-    extend(link, |link| put(&mut link.addresses, address, "address"))
+    extend(link, |link| put(&mut link.addresses, address, |_| false))
 }
 
 pub(crate) fn remove_address(link: &Link, address: IpNet) -> Result<()> {
@@ -217,7 +225,11 @@ pub(crate) fn remove_address(link: &Link, address: IpNet) -> Result<()> {
 }
 
 pub(crate) fn add_route(link: &Link, route: Route) -> Result<()> {
-    extend(link, |link| put(&mut link.routes, route, "route"))
+    extend(link, |link| {
+        put(&mut link.routes, route, |known| {
+            known.destination == route.destination
+        })
+    })
 }
 
 pub(crate) fn remove_route(link: &Link, route: Route) -> Result<()> {
@@ -225,7 +237,11 @@ pub(crate) fn remove_route(link: &Link, route: Route) -> Result<()> {
 }
 
 pub(crate) fn add_fdb(link: &Link, mac: MacAddr, destination: IpAddr) -> Result<()> {
-    extend(link, |link| put(&mut link.fdb, (mac, destination), "entry"))
+    extend(link, |link| {
+        put(&mut link.fdb, (mac, destination), |known| {
+            known.0 == mac && mac != MacAddr::ANY
+        })
+    })
 }
 
 pub(crate) fn remove_fdb(link: &Link, mac: MacAddr, destination: IpAddr) -> Result<()> {
@@ -236,7 +252,9 @@ pub(crate) fn remove_fdb(link: &Link, mac: MacAddr, destination: IpAddr) -> Resu
 
 pub(crate) fn add_neighbour(link: &Link, address: IpAddr, mac: MacAddr) -> Result<()> {
     extend(link, |link| {
-        put(&mut link.neighbours, (address, mac), "neighbour")
+        put(&mut link.neighbours, (address, mac), |known| {
+            known.0 == address
+        })
     })
 }
 

@@ -154,7 +154,7 @@ pub(crate) fn mount(key: &str, source: &Source<'_>, flags: Flags) -> Result<Dire
             _ => None,
         };
         if let Some(image) = &image {
-            machine.image(image)?;
+            machine.free_image(image)?;
         }
         let mount = Mount {
             source: text,
@@ -180,10 +180,21 @@ pub(crate) fn open_mount(key: &str) -> Result<Directory> {
 }
 
 pub(crate) fn unmount(key: &str) -> Result<()> {
-    match memory(|memory| memory.machine.mounts.remove(key)) {
-        Some(_) => Ok(()),
-        None => missing(key),
-    }
+    memory(|memory| {
+        let mounts = &mut memory.machine.mounts;
+        let this = Directory::Mount(key.to_owned());
+        let mut users = mounts.iter();
+        if let Some((by, _)) = users.find(|(_, mount)| mount.directories.contains(&this)) {
+            return refuse(
+                Refusal::InUse,
+                format!("the mount {key:?} is the source of the mount {by:?}"),
+            );
+        }
+        match mounts.remove(key) {
+            Some(_) => Ok(()),
+            None => missing(key),
+        }
+    })
 }
 
 pub(crate) fn mounts() -> Vec<MountInfo> {

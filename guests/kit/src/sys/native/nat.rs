@@ -49,10 +49,13 @@ impl Machine {
             port => Some(port).filter(free),
         };
         let Some(host_port) = host_port else {
-            return refuse(
-                Refusal::AlreadyExists,
-                format!("port {} of {transport} is taken", wish.host_port),
-            );
+            return match wish.host_port {
+                0 => refuse(Refusal::Exhausted, "every port is in use"),
+                port => refuse(
+                    Refusal::AlreadyExists,
+                    format!("port {port} of this machine is in use already"),
+                ),
+            };
         };
         let rule = testing::Rule::Publish {
             transport,

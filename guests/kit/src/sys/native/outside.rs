@@ -45,7 +45,7 @@ pub(crate) fn call_key() -> String {
 pub(crate) fn note(note: &[u8]) -> Result<()> {
     if note.len() > MAX_NOTE {
         return refuse(
-            Refusal::Exhausted,
+            Refusal::Invalid,
             format!(
                 "a note may have {MAX_NOTE} bytes, and this one has {}",
                 note.len()
