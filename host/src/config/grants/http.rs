@@ -7,12 +7,10 @@ use ipnet::IpNet;
 use serde::de::{Deserialize, Deserializer, Error as _};
 
 use super::links::networks;
-use super::refusal::Refusal;
 use super::{GIB, MIB};
 use crate::config::secret::SecretName;
 use crate::config::units;
-
-const TABLE: &str = "grants.http";
+use crate::outbound::Rule;
 
 /// The grant `http` (`wasi:http/outgoing-handler`).
 #[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
@@ -65,14 +63,6 @@ impl Default for Http {
 }
 
 impl Http {
-    /// Whether a secret may go out in a header.
-    ///
-    /// # Errors
-    /// When it may not.
-    pub fn may_send(&self, secret: &str) -> Result<(), Refusal> {
-        super::secret(&self.secrets, secret, "send", "secrets", TABLE)
-    }
-
     /// Makes relative paths start at `directory`.
     pub(super) fn rooted(&mut self, directory: &Path) {
         let files = [&mut self.ca, &mut self.client_certificate];
@@ -89,48 +79,11 @@ impl Http {
     }
 }
 
-/// Checks the form. What a URL means is for those who send the request.
+/// Reads texts that are rules: which requests they let through is for those who send them.
 fn allow<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    struct Allow(String);
-    impl<'de> Deserialize<'de> for Allow {
-        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Allow, D::Error> {
-            let text = String::deserialize(deserializer)?;
-            match check(&text) {
-                Ok(()) => Ok(Allow(text)),
-                Err(reason) => Err(D::Error::custom(format!(
-                    "{text:?}: {reason}; the form is \"GET https://api.example.com/v1/\", with * for any method"
-                ))),
-            }
-        }
+    let rules = Vec::<String>::deserialize(deserializer)?;
+    for rule in &rules {
+        rule.parse::<Rule>().map_err(D::Error::custom)?;
     }
-    let allow = Vec::<Allow>::deserialize(deserializer)?;
-    Ok(allow.into_iter().map(|Allow(text)| text).collect())
-}
-
-fn check(text: &str) -> Result<(), &'static str> {
-    let (method, url) = text.split_once(' ').ok_or("a method or a URL is missing")?;
-    let token = |byte: u8| byte.is_ascii_uppercase() || matches!(byte, b'-' | b'_');
-    if method != "*" && (method.is_empty() || !method.bytes().all(token)) {
-        return Err("the method is in capital letters");
-    }
-    let rest = url
-        .strip_prefix("https://")
-        .or_else(|| url.strip_prefix("http://"))
-        .ok_or("the URL begins with https:// or http://")?;
-    let (host, _) = rest
-        .split_once('/')
-        .ok_or("the path is missing, which is at least /")?;
-    if host.is_empty() {
-        return Err("the host is missing");
-    }
-    if host.contains('@') {
-        return Err("there is no user in the URL");
-    }
-    if !url.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err("the URL has characters that must be written with %");
-    }
-    if url.contains(['?', '#']) {
-        return Err("the URL ends with the path");
-    }
-    Ok(())
+    Ok(rules)
 }

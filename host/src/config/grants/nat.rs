@@ -110,13 +110,6 @@ impl Nat {
         Err(Refusal::add(deed, &port.to_string(), "publish", TABLE))
     }
 
-    /// Every port that may be published, in the operator's order.
-    pub fn publishable(&self) -> impl Iterator<Item = u16> {
-        self.publish
-            .iter()
-            .flat_map(|ports| ports.first..=ports.last)
-    }
-
     /// Whether containers may reach other networks under the machine's address.
     ///
     /// # Errors

@@ -241,6 +241,14 @@ impl Share {
         if path.is_empty() {
             return Err("the share is missing");
         }
+        // Windows takes no notice of dots and spaces at the end of a name.
+        if path
+            .0
+            .iter()
+            .any(|name| name.trim_end_matches(['.', ' ']).is_empty())
+        {
+            return Err("a name has more than dots and spaces");
+        }
         Ok(Share {
             server: server.parse()?,
             path,
@@ -340,11 +348,20 @@ impl FromStr for Remote {
         if !host_fits || !user.is_none_or(plain) {
             return Err(wrong(FORM));
         }
+        let colon = path.is_some();
+        let path = path.unwrap_or_default();
+        let segments = Segments::parse(path).map_err(wrong)?;
+        let relative = path.strip_prefix('/').unwrap_or(path);
+        let plain = relative.strip_suffix('/').unwrap_or(relative);
+        if plain != segments.to_string() {
+            // In a bucket a//b and a/./b are not below a/b.
+            return Err(wrong("write the path without // and /./"));
+        }
         Ok(Remote {
             name: name.to_owned(),
-            colon: path.is_some(),
-            absolute: path.is_some_and(|path| path.starts_with('/')),
-            path: Segments::parse(path.unwrap_or_default()).map_err(wrong)?,
+            colon,
+            absolute: path.starts_with('/'),
+            path: segments,
         })
     }
 }

@@ -212,19 +212,15 @@ fn errors_say_where_and_what_instead() {
         ),
         (
             "[grants.http]\nallow = [\"get https://x/\"]",
-            "the method is in capital letters",
+            "\"get\" is no method such as GET or POST",
         ),
         (
             "[grants.http]\nallow = [\"GET ftp://x/\"]",
-            "the URL begins with https:// or http://",
+            "is no place such as \"https://api.example.com/path/\"",
         ),
         (
             "[grants.http]\nallow = [\"https://x/\"]",
-            "a method or a URL is missing",
-        ),
-        (
-            "[grants.http]\nallow = [\"GET https://x\"]",
-            "the path is missing",
+            "needs a method, or * for any, and a place",
         ),
         (
             "[grants.http]\nsecrets = [\"a b\"]",

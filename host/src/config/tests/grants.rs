@@ -266,6 +266,13 @@ fn mounts_are_refused_with_what_would_grant_them() {
             )),
         ),
         (
+            any.may_cifs("files", "Team/.. /c$"),
+            Some((
+                Invalid,
+                "may not mount Team/.. /c$ of the SMB server files: a name has more than dots and spaces",
+            )),
+        ),
+        (
             any.may_cifs("files", "/"),
             Some((
                 Invalid,
@@ -310,6 +317,13 @@ fn mounts_are_refused_with_what_would_grant_them() {
             Some((
                 Invalid,
                 "may not mount bucket:x with s3fs: the path in a bucket begins with /",
+            )),
+        ),
+        (
+            some.may_helper("s3fs", "bucket:/a//b"),
+            Some((
+                Invalid,
+                "may not mount bucket:/a//b with s3fs: \"bucket:/a//b\": write the path without // and /./",
             )),
         ),
         (
@@ -504,23 +518,20 @@ fn images_links_and_rules_are_refused_with_what_would_grant_them() {
             )),
         ),
     ]);
-    assert_eq!(nat.publishable().count(), 1 + 977);
-    assert_eq!(nat.publishable().next(), Some(80));
 }
 
 #[test]
-fn a_secret_is_named_read_and_sent_only_where_that_is_granted() {
+fn a_secret_is_named_and_read_only_where_that_is_granted() {
     let grants = plugin(
         "[grants.secrets]\nuse = [\"a\"]\nreveal = [\"b\"]\n[grants.http]\nsecrets = [\"c\"]\n[secrets]\na.env = \"A\"\nb.env = \"B\"\nc.env = \"C\"",
     )
     .unwrap()
     .grants;
-    let (secrets, http) = (grants.secrets().unwrap(), grants.http().unwrap());
+    let secrets = grants.secrets().unwrap();
     check(vec![
         (secrets.may_use("a"), None),
         (secrets.may_use("b"), None),
         (secrets.may_reveal("b"), None),
-        (http.may_send("c"), None),
         (
             secrets.may_use("c"),
             Some((
@@ -533,13 +544,6 @@ fn a_secret_is_named_read_and_sent_only_where_that_is_granted() {
             Some((
                 NotGranted,
                 "may not read the secret a: add \"a\" to reveal under [grants.secrets] in files.toml",
-            )),
-        ),
-        (
-            http.may_send("a"),
-            Some((
-                NotGranted,
-                "may not send the secret a: add \"a\" to secrets under [grants.http] in files.toml",
             )),
         ),
         (
