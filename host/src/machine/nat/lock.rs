@@ -1,10 +1,11 @@
 //! One change of the firewall at a time, also between daemons, and between a daemon and what a killed one has left running.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File, Metadata, OpenOptions};
 use std::io::{Error, ErrorKind as IoErrorKind};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::sync::mpsc;
+use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
 use rustix::fs::{FlockOperation, OFlags, flock};
@@ -16,8 +17,8 @@ use crate::machine::{ErrorKind, MachineError};
 const DIRECTORY: &str = "/run/dockside";
 const FILE: &str = "/run/dockside/firewall.lock";
 
-/// Longer than one program may take.
-const PATIENCE: Duration = Duration::from_secs(15);
+/// Longer than a few programs may take, and shorter than the 60 s that Docker waits for.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Within the daemon.
 static TURN: Mutex<()> = Mutex::new(());
@@ -33,22 +34,23 @@ impl Lock {
     /// Waits for it.
     pub(super) fn take() -> Result<Lock, MachineError> {
         let turn = TURN.lock();
-        let deadline = Instant::now() + PATIENCE;
-        let mut pause = Duration::from_micros(200);
-        loop {
-            match attempt().map_err(|error| MachineError::io(&format!("lock {FILE}"), &error))? {
-                Some(file) => return Ok(Lock { file, _turn: turn }),
-                None if Instant::now() < deadline => std::thread::sleep(pause),
-                None => {
-                    return Err(MachineError::new(
-                        ErrorKind::Busy,
-                        format!(
-                            "the firewall is locked: look for another dockside, or an nft or iptables that hangs and has {FILE} open"
-                        ),
-                    ));
-                }
-            }
-            pause = (pause * 2).min(Duration::from_millis(10));
+        // Only a thread of its own can wait for a lock up to a deadline. One that is late gets the lock and gives it back at once.
+        let (sender, receiver) = mpsc::sync_channel(0);
+        std::thread::Builder::new()
+            .name("firewall lock".to_owned())
+            .spawn(move || {
+                let _ = sender.send(acquire());
+            })
+            .map_err(|error| MachineError::io("start a thread", &error))?;
+        match receiver.recv_timeout(PATIENCE) {
+            Ok(Ok(file)) => Ok(Lock { file, _turn: turn }),
+            Ok(Err(error)) => Err(MachineError::io(&format!("lock {FILE}"), &error)),
+            Err(_) => Err(MachineError::new(
+                ErrorKind::Busy,
+                format!(
+                    "the firewall is locked: look for another dockside, or an nft or iptables that hangs and has {FILE} open"
+                ),
+            )),
         }
     }
 
@@ -70,29 +72,30 @@ impl Lock {
     }
 }
 
-/// None: someone has it.
-fn attempt() -> Result<Option<File>, Error> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(DIRECTORY)?;
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
-        .open(FILE)?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => {}
-        Err(Errno::WOULDBLOCK) => return Ok(None),
-        Err(error) => return Err(error.into()),
+fn acquire() -> Result<File, Error> {
+    loop {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(DIRECTORY)?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
+            .open(FILE)?;
+        match flock(&file, FlockOperation::LockExclusive) {
+            Ok(()) => {}
+            Err(Errno::INTR) => continue,
+            Err(error) => return Err(error.into()),
+        }
+        // Whoever had it may have removed it, and another may have made it again.
+        let held = file.metadata()?;
+        let is_same = |there: Metadata| (there.dev(), there.ino()) == (held.dev(), held.ino());
+        if Path::new(FILE).symlink_metadata().is_ok_and(is_same) {
+            return Ok(file);
+        }
     }
-    // Whoever had it may have removed it, and another may have made it again.
-    let held = file.metadata()?;
-    Ok(Path::new(FILE)
-        .metadata()
-        .is_ok_and(|there| (there.dev(), there.ino()) == (held.dev(), held.ino()))
-        .then_some(file))
 }
