@@ -9,6 +9,7 @@
 //!
 //! Whatever is still on its way when the daemon dies comes to nothing once the mount was undone: its mount point is gone.
 
+mod backends;
 mod helper;
 mod options;
 mod place;
@@ -252,7 +253,11 @@ fn obscure(
 ) -> Result<Zeroizing<String>, MachineError> {
     let path = places.directory.join("obscured");
     let mut command = process::command(program, &places.directory);
-    command.args(["obscure", "-"]).stdout(place::create(&path)?);
+    // It needs no configuration. By this path the process is known as one of this mount.
+    command
+        .args(["obscure", "-", "--config"])
+        .arg(places.directory.join("none"))
+        .stdout(place::create(&path)?);
     let input = Zeroizing::new(format!("{password}\n"));
     let outcome = process::run(command, Some(input.as_bytes()), deadline)?;
     let failed = |error| MachineError::io("read what rclone obscure wrote", &error);
@@ -393,7 +398,8 @@ fn clear(mount: &FuseMount, place: &Place, hurry: bool) -> Result<(), MachineErr
     if !layers.is_empty() && !hurry {
         leave(mount, &places)?;
     }
-    mark.end(hurry)?;
+    // Without a mount there is nothing that a helper would have to finish.
+    mark.end(hurry || layers.is_empty())?;
     // The mount of a helper that was killed stays, and one that was about to mount may have done so before it died.
     table::unmount_all(mount, &places.point)?;
     places.remove()?;

@@ -37,6 +37,9 @@ const STAGES: [(Option<Signal>, Duration); 3] = [
     (Some(Signal::KILL), Duration::from_secs(5)),
 ];
 
+/// How long a process may take from giving up its arguments to its end.
+const GOING: Duration = Duration::from_secs(2);
+
 /// Helpers that this process started. They outlive it, so nobody waits for them; each one that ended while this process lives has to be
 /// fetched once, or it stays in the process table.
 static STARTED: Mutex<Vec<Child>> = Mutex::new(Vec::new());
@@ -265,6 +268,7 @@ impl Mark {
 
     /// Ends all processes that bear it: waits, asks, kills. With `hurry` it does not wait.
     pub(super) fn end(&self, hurry: bool) -> Result<(), MachineError> {
+        let mut seen: Vec<(i32, OwnedFd)> = Vec::new();
         for (signal, patience) in STAGES {
             if signal.is_none() && hurry {
                 continue;
@@ -272,9 +276,14 @@ impl Mark {
             let deadline = Instant::now() + patience;
             let mut told = Vec::new();
             loop {
-                reap();
                 let bearers = self.bearers(&PROGRAMS)?;
                 if bearers.is_empty() {
+                    // A process gives up its arguments a moment before it has ended.
+                    let soon = Instant::now() + GOING;
+                    for (_, process) in &seen {
+                        wait(&[process], soon);
+                    }
+                    reap();
                     return Ok(());
                 }
                 if let Some(signal) = signal {
@@ -287,7 +296,9 @@ impl Mark {
                     }
                 }
                 let descriptors: Vec<_> = bearers.iter().map(|(_, process)| process).collect();
-                if !wait(&descriptors, deadline) {
+                let one_ended = wait(&descriptors, deadline);
+                seen.extend(bearers);
+                if !one_ended {
                     break;
                 }
             }

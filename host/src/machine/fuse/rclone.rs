@@ -1,5 +1,4 @@
-//! rclone: storage of many kinds. Only the kinds in a table, with parameters from a table: others would reach files of this machine
-//! (`local`, `alias`, `union`) or run programs on it (`ssh`, `bearer_token_command`).
+//! rclone: storage of many kinds. It gets a configuration of its own with one remote in it, and nothing of that in its arguments.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -7,8 +6,9 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 use super::FuseMount;
+use super::backends::Backend;
 use super::helper::{Helper, KeyPair, Plan, Request, key_pair};
-use super::options::{self, Chosen, Known, Takes, invalid, known, remote_path, shown, value};
+use super::options::{Chosen, Takes, invalid, known, remote_path, shown, value};
 use crate::machine::MachineError;
 
 pub(super) const HELPER: Helper = Helper {
@@ -64,151 +64,8 @@ pub(super) const HELPER: Helper = Helper {
     plan,
 };
 
-/// A kind of storage.
-struct Backend {
-    name: &'static str,
-    /// Parameters that a remote may have.
-    parameters: &'static [Known],
-    /// Those that it must have.
-    required: &'static [&'static str],
-    /// Secrets that make sense for it.
-    roles: &'static [&'static str],
-    /// Parameters that only a secret may hold: refused in a remote, taken from the secret `config`.
-    hidden: &'static [&'static str],
-    /// Always set.
-    fixed: &'static [(&'static str, &'static str)],
-}
-
-const BACKENDS: [Backend; 4] = [
-    Backend {
-        name: "sftp",
-        parameters: &[
-            known("host", Takes::Host),
-            known("user", Takes::User),
-            known("port", Takes::Number(1..=65535)),
-            known("set_modtime", Takes::Bool),
-            known("skip_links", Takes::Bool),
-            known("use_fstat", Takes::Bool),
-            known("use_insecure_cipher", Takes::Bool),
-            known("disable_concurrent_reads", Takes::Bool),
-            known("disable_concurrent_writes", Takes::Bool),
-            known("idle_timeout", Takes::Duration),
-            known("chunk_size", Takes::Size),
-            known("concurrency", Takes::Number(1..=256)),
-        ],
-        required: &["host", "user"],
-        roles: &["password", "identity", "known-hosts", "config"],
-        hidden: &["pass", "key_pem", "key_file_pass"],
-        // Without this rclone runs commands on the server to learn what it is.
-        fixed: &[("shell_type", "none"), ("disable_hashcheck", "true")],
-    },
-    Backend {
-        name: "s3",
-        parameters: &[
-            known("provider", Takes::Word),
-            known("region", Takes::Word),
-            known("endpoint", Takes::Url),
-            known("location_constraint", Takes::Word),
-            known("acl", Takes::Word),
-            known("storage_class", Takes::Word),
-            known("server_side_encryption", Takes::Word),
-            known("force_path_style", Takes::Bool),
-            known("no_check_bucket", Takes::Bool),
-            known("no_head", Takes::Bool),
-            known("v2_auth", Takes::Bool),
-            known("requester_pays", Takes::Bool),
-            known("list_version", Takes::Number(0..=2)),
-            known("list_chunk", Takes::Number(1..=100_000)),
-            known("chunk_size", Takes::Size),
-            known("upload_cutoff", Takes::Size),
-            known("upload_concurrency", Takes::Number(1..=256)),
-        ],
-        required: &["provider"],
-        roles: &["credentials", "session-token", "config"],
-        hidden: &["access_key_id", "secret_access_key", "session_token"],
-        // With "true" it would ask the machine's own cloud for credentials.
-        fixed: &[("env_auth", "false")],
-    },
-    Backend {
-        name: "webdav",
-        parameters: &[
-            known("url", Takes::Url),
-            known(
-                "vendor",
-                Takes::OneOf(&["nextcloud", "owncloud", "sharepoint", "other"]),
-            ),
-            known("user", Takes::User),
-        ],
-        required: &["url"],
-        roles: &["password", "token", "config"],
-        hidden: &["pass", "bearer_token"],
-        fixed: &[],
-    },
-    Backend {
-        name: "http",
-        parameters: &[
-            known("url", Takes::Url),
-            known("no_head", Takes::Bool),
-            known("no_slash", Takes::Bool),
-        ],
-        required: &["url"],
-        roles: &["config"],
-        hidden: &[],
-        fixed: &[],
-    },
-];
-
 /// The name of the one remote in the configuration that rclone gets.
 const REMOTE: &str = "dockside";
-
-impl Backend {
-    fn find(name: &str) -> Result<&'static Backend, MachineError> {
-        BACKENDS
-            .iter()
-            .find(|backend| backend.name == name)
-            .ok_or_else(|| {
-                let names: Vec<_> = BACKENDS.iter().map(|backend| backend.name).collect();
-                invalid(format!(
-                    "rclone: remotes of type {} may not be mounted; there are {}",
-                    shown(name),
-                    names.join(", ")
-                ))
-            })
-    }
-
-    /// Checks parameters; those that hold secrets come back apart.
-    fn check(
-        &'static self,
-        parameters: Vec<(String, String)>,
-        may_hide: bool,
-    ) -> Result<(Vec<Chosen>, Vec<Chosen>), MachineError> {
-        let owner = format!("rclone, remotes of type {}", self.name);
-        let (mut open, mut hidden) = (Vec::new(), Vec::<Chosen>::new());
-        for (name, value) in parameters {
-            let Some(name) = self.hidden.iter().find(|hidden| **hidden == name) else {
-                open.push((name, value));
-                continue;
-            };
-            if !may_hide {
-                return Err(invalid(format!(
-                    "{owner}: {name} does not belong into the remote; give it as a secret: {}",
-                    self.roles.join(", ")
-                )));
-            }
-            if hidden.iter().any(|other| other.name == *name) {
-                return Err(invalid(format!("{owner}: {name} is given twice")));
-            }
-            hidden.push(Chosen { name, value });
-        }
-        let open = options::check(&owner, self.parameters, &open)?;
-        for name in self.required {
-            if value(&open, name).is_none() {
-                return Err(invalid(format!("{owner}: {name} is missing")));
-            }
-        }
-        Ok((open, hidden))
-    }
-}
 
 /// What a remote is, as it is written.
 enum Remote<'a> {

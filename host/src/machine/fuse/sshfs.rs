@@ -123,9 +123,9 @@ fn parse(remote: &str) -> Result<(&str, &str, &str), MachineError> {
 fn check(mount: &FuseMount, chosen: &[Chosen]) -> Result<(), MachineError> {
     parse(&mount.remote)?;
     let has = |role| mount.secrets.iter().any(|(other, _)| other == role);
-    if !has("password") && !has("identity") {
+    if has("password") == has("identity") {
         return Err(invalid(
-            "sshfs needs a secret to log in with: a password or an identity (a private key without a passphrase)",
+            "sshfs needs one secret to log in with: a password or an identity (a private key without a passphrase)",
         ));
     }
     match (value(chosen, "StrictHostKeyChecking"), has("known-hosts")) {
@@ -158,12 +158,11 @@ fn plan(request: &Request<'_>) -> Result<Plan, MachineError> {
     if let Some(keys) = request.lines("known-hosts")? {
         plan.file(request, "known-hosts", keys);
     }
-    let mut methods = Vec::new();
     match request.lines("identity")? {
         Some(key) => {
             let path = plan.file(request, "identity", key);
             settings.push(format!("IdentityFile={}", path.display()));
-            methods.push("publickey");
+            settings.push("PreferredAuthentications=publickey".to_owned());
         }
         None => settings.push("PubkeyAuthentication=no".to_owned()),
     }
@@ -178,17 +177,10 @@ fn plan(request: &Request<'_>) -> Result<Plan, MachineError> {
             plan.input = Some(input);
             plan.hidden.push(password);
             settings.push("password_stdin".to_owned());
-            methods.push("password");
-            // sshfs answers one question only, and fuse_opt would cut the list at a comma.
-            if methods.len() > 1 {
-                return Err(invalid(
-                    "sshfs logs in by a password or by an identity, not by both; give one of these secrets",
-                ));
-            }
+            settings.push("PreferredAuthentications=password".to_owned());
         }
         None => settings.push("BatchMode=yes".to_owned()),
     }
-    settings.push(format!("PreferredAuthentications={}", methods.join("")));
     settings.push(format!("ConnectTimeout={}", request.connect));
     let defaults = [
         ("StrictHostKeyChecking", "yes"),

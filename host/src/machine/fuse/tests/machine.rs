@@ -171,13 +171,21 @@ impl Machine {
                 .unwrap_or_default();
             assert!(left.is_empty(), "{left:?} in {}", directory.display());
         }
-        let helpers = processes(|arguments| {
-            ["sshfs", "s3fs", "rclone", "ssh", "fusermount3"]
-                .iter()
-                .any(|name| Path::new(&arguments[0]).ends_with(name))
-                && !arguments.iter().any(|argument| argument == "serve")
-        });
-        assert!(helpers.is_empty(), "{helpers:?}");
+        // One that a killed daemon had just begun to start finds nothing to mount at.
+        let until = Instant::now() + LONG;
+        loop {
+            let helpers = processes(|arguments| {
+                ["sshfs", "s3fs", "rclone", "ssh", "fusermount3", "setsid"]
+                    .iter()
+                    .any(|name| Path::new(&arguments[0]).ends_with(name))
+                    && !arguments.iter().any(|argument| argument == "serve")
+            });
+            if helpers.is_empty() {
+                break;
+            }
+            assert!(Instant::now() < until, "{helpers:?}");
+            std::thread::yield_now();
+        }
     }
 
     /// Starts a server that lives as long as the test, and waits until somebody listens.

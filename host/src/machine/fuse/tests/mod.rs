@@ -13,6 +13,7 @@ mod hostile;
 mod machine;
 mod rclone;
 mod s3fs;
+mod secrets;
 mod sshfs;
 
 use std::path::{Path, PathBuf};

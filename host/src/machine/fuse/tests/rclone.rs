@@ -45,12 +45,11 @@ fn mounts_a_directory_of_an_ssh_server() {
                         "there"
                     );
                     std::fs::write(point.join(login.0), "new").unwrap();
-                    // Written when it was closed, and not some seconds later.
-                    let there = machine.base.join("remote").join(login.0);
-                    assert_eq!(std::fs::read_to_string(there).unwrap(), "new");
                     let (_, arguments) = process("rclone");
                     assert!(!arguments.join(" ").contains(PASSWORD));
                 });
+                let there = machine.base.join("remote").join(login.0);
+                assert_eq!(std::fs::read_to_string(there).unwrap(), "new");
             }
         },
     );
@@ -126,10 +125,12 @@ fn mounts_what_speaks_http_and_webdav() {
                     );
                     if !secrets.is_empty() {
                         std::fs::write(point.join("new"), remote).unwrap();
-                        let there = std::fs::read_to_string(machine.base.join("remote/new"));
-                        assert_eq!(there.unwrap(), remote);
                     }
                 });
+                if !secrets.is_empty() {
+                    let there = std::fs::read_to_string(machine.base.join("remote/new"));
+                    assert_eq!(there.unwrap(), remote);
+                }
             }
         },
     );
