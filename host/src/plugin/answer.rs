@@ -556,8 +556,8 @@ impl Plugin {
     }
 }
 
-/// A reason with a piece of TOML in it, for Docker, which shows one line.
-fn in_a_line(reason: &str) -> String {
+/// A reason with a piece of TOML in it, for Docker and the log, which show one line.
+pub(super) fn in_a_line(reason: &str) -> String {
     let lines: Vec<&str> = reason.lines().filter(|line| !line.is_empty()).collect();
     lines.join(" ")
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tracing::Level;
 
+use super::answer::in_a_line;
 use super::{Counters, Gate, Plugin, Serving, Standing, TRIAL_CALLS, Trial, Version};
 use crate::call::Fault;
 use crate::protocol::{Call, Description, lifecycle};
@@ -142,7 +143,7 @@ impl Plugin {
             Standing::Broken(reason) => format!("broken: {reason}"),
             Standing::Removed => "its driver was removed".to_owned(),
         };
-        self.log.host(Level::WARN, "", &text);
+        self.log.host(Level::WARN, "", &in_a_line(&text));
         self.standing.store(Arc::new(standing));
     }
 
