@@ -197,6 +197,19 @@ impl Site {
     /// # Errors
     /// The program is not there.
     pub fn spawn(&self, arguments: &[&str]) -> Result<Daemon> {
+        // The daemon must not outlive a test that is killed. The signal comes when the thread ends that has started it.
+        let mut command = Command::new("setpriv");
+        command
+            .args(["--pdeathsig", "KILL", "--"])
+            .arg(files::daemon()?);
+        self.spawn_as(command, arguments)
+    }
+
+    /// Starts a daemon here by a command line that lacks only the verb and its arguments, and does not wait.
+    ///
+    /// # Errors
+    /// The program is not there.
+    pub fn spawn_as(&self, mut command: Command, arguments: &[&str]) -> Result<Daemon> {
         let log: File = OpenOptions::new()
             .create(true)
             .append(true)
@@ -207,12 +220,7 @@ impl Site {
         let readiness = UnixDatagram::bind(&notify)
             .with_context(|| format!("cannot bind {}", notify.display()))?;
         readiness.set_nonblocking(true)?;
-        // The daemon must not outlive a test that is killed. The signal comes when the thread ends that has started it.
-        let mut command = Command::new("setpriv");
-        command
-            .args(["--pdeathsig", "KILL", "--"])
-            .arg(files::daemon()?)
-            .arg("serve");
+        command.arg("serve");
         if self.config.exists() {
             command.arg("--config").arg(&self.config);
         }

@@ -29,6 +29,23 @@ pub fn daemon() -> Result<PathBuf> {
     Ok(path)
 }
 
+/// The daemon with the places in it where tests let it die: `DOCKSIDE_FAILPOINTS_BIN`, or `target/release/dockside-failpoints`.
+///
+/// # Errors
+/// It has not been built.
+pub fn daemon_with_failpoints() -> Result<PathBuf> {
+    let path = std::env::var_os("DOCKSIDE_FAILPOINTS_BIN").map_or_else(
+        || workspace().join("target/release/dockside-failpoints"),
+        PathBuf::from,
+    );
+    ensure!(
+        path.is_file(),
+        "{} is not there: run `cargo build --release -p dockside --features failpoints --bin dockside-failpoints`",
+        path.display()
+    );
+    Ok(path)
+}
+
 /// A driver that ships with dockside: `local`, `pool`, `null`, `rego`.
 ///
 /// # Errors

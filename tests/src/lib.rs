@@ -11,3 +11,4 @@ pub mod engine;
 pub mod files;
 pub mod measure;
 pub mod skip;
+pub mod world;

@@ -83,12 +83,7 @@ impl Run<'_> {
         let looked_up = catalogue::looked_up(self.state, call);
         let plugin = &self.version.environment.plugin;
         let data = self.store.directory();
-        let plan = uses::plan(
-            &mut transaction,
-            call,
-            self.engine,
-            |transaction, record| catalogue::is_there(transaction, record),
-        );
+        let plan = uses::plan(&mut transaction, call, self.engine, catalogue::is_there);
         let first = match plan {
             uses::Plan::Ask => None,
             uses::Plan::UnmountFirst(call) => Some(call),
@@ -106,7 +101,7 @@ impl Run<'_> {
         let effects = Effects::of_call(Some(Arc::clone(self.ledger)), plugin, self.key);
         let _undo = effects.guard();
         let started = Instant::now();
-        let run = self.run(transaction, first.as_ref(), call, effects.clone());
+        let run = self.run(transaction, first.as_deref(), call, effects.clone());
         let ran = match timeout_at(self.deadline.into(), run).await {
             Ok(ran) => ran,
             Err(_) => Err(Fault::Timeout(started.elapsed())),

@@ -16,7 +16,7 @@ pub(super) enum Plan {
     /// The driver is asked.
     Ask,
     /// The driver is asked to unmount first, for a use that its engine never ended.
-    UnmountFirst(Call),
+    UnmountFirst(Box<Call>),
     /// The volume is mounted already: Docker gets its mountpoint again.
     Mounted(Arc<VolumeRecord>),
     /// Others still use it, or nobody does: there is nothing to do.
@@ -85,10 +85,12 @@ pub(super) fn plan(
             // The engine only asks to remove what no container of its own refers to, so what is left was never ended.
             match record.uses.first() {
                 None => Plan::Ask,
-                Some(stale) => Plan::UnmountFirst(Call::Volume(volume::Call::Unmount {
-                    name: name.clone(),
-                    id: stale.id.clone(),
-                })),
+                Some(stale) => {
+                    Plan::UnmountFirst(Box::new(Call::Volume(volume::Call::Unmount {
+                        name: name.clone(),
+                        id: stale.id.clone(),
+                    })))
+                }
             }
         }
         _ => Plan::Ask,

@@ -165,7 +165,10 @@ impl Effects {
 
     /// Whether there is anything to keep or to undo.
     pub fn is_empty(&self) -> bool {
-        let list = self.0.list.lock();
+        // Whoever holds it is doing something, perhaps for minutes.
+        let Some(list) = self.0.list.try_lock() else {
+            return false;
+        };
         list.made.is_empty() && list.directories.is_empty() && list.then.is_empty()
     }
 
@@ -181,7 +184,9 @@ impl Effects {
 
     async fn undo_if(&self, committed: Option<Snapshot>) {
         if self.is_empty() {
-            self.0.list.lock().over = true;
+            if let Some(mut list) = self.0.list.try_lock() {
+                list.over = true;
+            }
             return;
         }
         let inner = Arc::clone(&self.0);

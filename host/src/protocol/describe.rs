@@ -259,6 +259,7 @@ mod tests {
             authz: true,
             lifecycle: false,
             options: vec![],
+            schedules: vec![],
         }
     }
 

@@ -1,7 +1,9 @@
 //! Which loop device has a file, and what the file takes.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -54,10 +56,16 @@ pub fn attached(file: &Path) -> Result<Option<PathBuf>, MachineError> {
             continue;
         };
         let text = text.strip_suffix('\n').unwrap_or(&text);
+        // A device that was attached in a mount namespace which is gone shows the path below the root of its file system only. The name alone
+        // tells images apart: it is minted.
+        let is_end = |path: &Path| {
+            let end = path.strip_prefix("/").unwrap_or(path);
+            resolved.as_deref().is_some_and(|file| file.ends_with(end))
+        };
         let same = match text.strip_suffix(" (deleted)") {
-            Some(gone) => Path::new(gone) == file || resolved.as_deref() == Some(Path::new(gone)),
+            Some(gone) => path(gone) == file || resolved.as_deref() == Some(path(gone)),
             None => {
-                let path = Path::new(text);
+                let path = path(text);
                 path == file
                     || resolved.as_deref() == Some(path)
                     || wanted.is_some() && identity(path) == wanted
