@@ -1,6 +1,7 @@
 //! The table's fixed part: what every rule set stands on.
 
 use super::script::Script;
+use super::uplinks;
 
 /// The table.
 pub(super) const TABLE: &str = "inet dockside";
@@ -10,10 +11,11 @@ pub const MARK: u32 = 0x0d0c_51de;
 
 /// Maps and sets. What is in a map leads to a chain of the rule set that put it there, so the kernel refuses a key that another has, and
 /// takes the same one twice. A name must get another type only together with another name: a daemon may find the table of an older one.
-const SETS: [(&str, &str); 7] = [
+const SETS: [(&str, &str); 8] = [
     ("map links", "type ifname : verdict"),
     ("map leaving", "type ifname : verdict"),
     ("set names", "type ifname"),
+    ("set uplinks", "type ifname"),
     ("map any4", "type inet_proto . inet_service : verdict"),
     ("map any6", "type inet_proto . inet_service : verdict"),
     (
@@ -103,6 +105,13 @@ pub(super) fn ensure(script: &mut Script) {
     for (set, kind) in SETS {
         let (word, name) = set.split_once(' ').unwrap_or_default();
         script.line(what, format!("add {word} {TABLE} {name} {{ {kind}; }}"));
+    }
+    script.line(what, format!("flush set {TABLE} uplinks"));
+    for link in uplinks::links() {
+        script.line(
+            what,
+            format!("add element {TABLE} uplinks {{ \"{link}\" }}"),
+        );
     }
     let chains = chains();
     for (name, hook, _) in &chains {

@@ -24,6 +24,7 @@ mod lock;
 mod ports;
 mod program;
 mod script;
+mod uplinks;
 
 use std::net::IpAddr;
 
@@ -61,6 +62,8 @@ pub enum Rule {
     },
     /// New connections from the link to anywhere and between its ports; into the link only from other networks of dockside's, through
     /// published ports, and what belongs to connections that are open. Anything else that comes to the link from outside is dropped.
+    /// Whether new connections may go to other people's bridges, such as `docker0`, is left to other people's rules. A bridge is taken for
+    /// one if the host has no default route through it.
     Forward {
         /// The bridge of the network.
         link: String,

@@ -272,6 +272,11 @@ fn filtering(set: &RuleSet) -> Vec<String> {
                 rules.push(format!("iifname \"{link}\" oifname \"{link}\" {mark}"));
             }
             Rule::Forward { link, routed } => {
+                // A bridge that leads nowhere is the network of somebody else's containers or virtual machines. Whether new connections
+                // may go there is for others to say: the engine counts on the policy to keep them out of its networks.
+                rules.push(format!(
+                    "iifname \"{link}\" ct state new oifname != \"{link}\" meta oifkind \"bridge\" oifname != @names oifname != @uplinks return"
+                ));
                 rules.push(format!("iifname \"{link}\" {mark} return"));
                 // Only what goes to the link and comes from another one is left.
                 let to = format!("oifname \"{link}\"");

@@ -120,6 +120,19 @@ pub(super) fn topology() {
     sh("ip addr add 192.0.2.1/24 dev up0; ip addr add 2001:db8::1/64 dev up0 nodad");
 }
 
+/// The network that an engine has from its start, with the container `d`.
+pub(super) fn engines_network() {
+    sh(
+        "ip link add docker0 type bridge; ip addr add 172.17.0.1/24 dev docker0; ip link set docker0 up",
+    );
+    host("d", "vd", "172.17.0", "fd17:", 2);
+    sh("ip link set vd master docker0");
+    serve("d", 80);
+    sh(
+        "iptables -I FORWARD -i docker0 ! -o docker0 -j ACCEPT; iptables -A FORWARD -i docker0 -o docker0 -j ACCEPT",
+    );
+}
+
 fn host(name: &str, link: &str, v4: &str, v6: &str, last: u8) {
     sh(&format!(
         "ip netns add {name}

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::machine::{engine_starts, on_a_machine, serve, sh, tcp, topology, udp};
+use super::machine::{engine_starts, engines_network, on_a_machine, serve, sh, tcp, topology, udp};
 use crate::machine::nat::{Family, Rule, RuleSet, Transport, perform, turn_on_forwarding, undo};
 
 fn set(id: &str, rules: Vec<Rule>) -> RuleSet {
@@ -213,6 +213,45 @@ on_a_machine! {
             ("a", "192.0.2.2", 80, Some("out 192.0.2.1")),
             ("out", "192.0.2.1", 8080, Some("a 192.0.2.2")),
             ("c", "192.0.2.2", 80, Some("out 192.0.2.1")),
+        ]);
+    }
+
+    fn the_engines_own_networks_are_reached_only_as_the_engine_allows() {
+        topology();
+        servers();
+        engines_network();
+        engine_starts("iptables");
+        perform(&set("a0", network(0))).unwrap();
+        perform(&published("b0")).unwrap();
+        expect(&[
+            ("a", "172.17.0.2", 80, None),
+            ("d", "10.9.0.2", 80, None),
+            ("d", "192.0.2.1", 8080, Some("a 172.17.0.2")),
+        ]);
+        // As for a port that the engine has published.
+        sh("iptables -A DOCKER -d 172.17.0.2 ! -i docker0 -p tcp --dport 80 -j ACCEPT
+            iptables -A DOCKER -d 172.17.0.2 ! -i docker0 -p udp --dport 80 -j ACCEPT
+            iptables -I FORWARD 2 -o docker0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT");
+        expect(&[("a", "172.17.0.2", 80, Some("d 172.17.0.1"))]);
+    }
+
+    fn a_bridge_with_a_default_route_leads_outward() {
+        topology();
+        servers();
+        engine_starts("iptables");
+        sh("ip link add br0 type bridge
+            echo 0 >/proc/sys/net/ipv6/conf/br0/accept_dad
+            ip addr flush dev up0
+            ip link set up0 master br0
+            ip link set br0 up
+            ip addr add 192.0.2.1/24 dev br0; ip addr add 2001:db8::1/64 dev br0 nodad");
+        perform(&set("a0", network(0))).unwrap();
+        expect(&[("a", "192.0.2.2", 80, None)]);
+        sh("ip route add default via 192.0.2.2");
+        perform(&set("a0", network(0))).unwrap();
+        expect(&[
+            ("a", "192.0.2.2", 80, Some("out 192.0.2.1")),
+            ("a", "2001:db8::2", 80, Some("out 2001:db8::1")),
         ]);
     }
 
