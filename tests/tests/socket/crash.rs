@@ -39,6 +39,11 @@ fn what_was_acknowledged_is_there_after_a_kill() -> Result<()> {
         assert!(directory.is_dir());
         // The directories of removed volumes are gone, too.
         assert_eq!(fs::read_dir(directory.parent().unwrap())?.count(), 1);
+        ok(
+            &mut caller,
+            "VolumeDriver.Unmount",
+            json!({ "Name": format!("v{round}"), "ID": "x" }),
+        )?;
     }
     Ok(())
 }
