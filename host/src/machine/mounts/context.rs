@@ -113,8 +113,7 @@ fn told(message: &[u8]) -> String {
         .iter()
         .find_map(|severity| text.strip_prefix(severity))
         .unwrap_or(text)
-        .escape_debug()
-        .to_string()
+        .replace(char::is_control, " ")
 }
 
 /// The name that a file system without a device has in the mount table: it tells ours from others.

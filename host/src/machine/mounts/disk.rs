@@ -2,21 +2,24 @@
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{Mode, OFlags};
 
-use super::context::{another, refused};
+use super::context::{Context, another, refused};
 use super::point::Point;
 use super::table::{MountInfo, mount_table};
-use super::{Filesystem, Flags, aside, flags, options, worker};
+use super::{Filesystem, Flags, options, worker};
 use crate::machine::{ErrorKind, MachineError, images};
 
 /// How long a loop device may take to go after its last mount went. It stays longer when another mount namespace has a copy of the mount, as
 /// containers do that have the whole machine mounted; it goes with them then.
 const LAST_CLOSE: Duration = Duration::from_millis(300);
+
+/// How long a tool may take that frees a loop device; far more than it needs.
+const FREEING: Duration = Duration::from_secs(10);
 
 /// Where a file system has its mark, and what it is.
 fn mark(filesystem: Filesystem) -> (u64, &'static [u8]) {
@@ -27,52 +30,83 @@ fn mark(filesystem: Filesystem) -> (u64, &'static [u8]) {
     }
 }
 
-/// Options that every mount of an image has. An ext4 with errors takes no more writes.
-fn standing(filesystem: Filesystem) -> String {
-    let own = match filesystem {
-        Filesystem::Ext4 => "errors=remount-ro",
-        Filesystem::Xfs | Filesystem::Btrfs => "",
-    };
-    let all = ["loop", "nosuid", "nodev", own, filesystem.options()];
-    let given: Vec<_> = all
-        .into_iter()
-        .filter(|option| !option.is_empty())
-        .collect();
-    given.join(",")
-}
-
 pub(super) fn place(
     file: &Path,
     filesystem: Filesystem,
     wanted: Flags,
     point: &Point,
+    guard: &File,
     deadline: Instant,
 ) -> Result<(), MachineError> {
+    let _hold = images::hold(file, deadline)?;
     probe(file, filesystem)?;
-    let flags = flags::remount(wanted, None);
-    aside::prepared(
-        point,
-        // mount(8) attaches the loop device and marks it for going with its last user in one step. When it, or this process, dies before the
-        // mount is complete, the namespace goes, and with it the mount and the device.
-        |path| {
-            let mut mount = Command::new("mount");
-            mount
-                .args(["--no-mtab", "--internal-only", "--no-canonicalize"])
-                .args(["--types", filesystem.name()])
-                .args(["--options", &standing(filesystem)])
-                .arg("--source")
-                .arg(file)
-                .arg("--target")
-                .arg(path);
-            let what = format!("mount the {} image {}", filesystem.name(), file.display());
-            worker::run(&mut mount, &what, deadline)?;
-            if let Some(device) = device_at(path)? {
-                read_directly(&device, deadline);
-            }
-            Ok(())
-        },
-        flags,
-    )
+    // Closed at the end: from then on the mount alone keeps the device.
+    let (device, _open) = attach(file, guard, deadline)?;
+    let context = Context::open(filesystem.name())?;
+    context.set("source", device.as_os_str().as_bytes())?;
+    for option in filesystem
+        .options()
+        .split(',')
+        .filter(|option| !option.is_empty())
+    {
+        match option.split_once('=') {
+            Some((name, value)) => context.set(name, value)?,
+            None => context.switch(option)?,
+        }
+    }
+    if filesystem == Filesystem::Ext4 {
+        // One with errors takes no more writes.
+        context.set("errors", "remount-ro")?;
+    }
+    context.create(&format!(
+        "mount the {} image {}",
+        filesystem.name(),
+        file.display()
+    ))?;
+    context.place(wanted, point)
+}
+
+/// Attaches an image to a loop device that goes with its last user. A tool that outlives this process holds the guard of the point, so that
+/// `undo` waits for its end.
+fn attach(file: &Path, guard: &File, deadline: Instant) -> Result<(PathBuf, File), MachineError> {
+    let tried = format!("attach {} to a loop device", file.display());
+    let failed = |error| MachineError::io(&tried, &error);
+    let mut losetup = worker::tool("setpriv");
+    losetup
+        .args(["--pdeathsig", "SIGKILL"])
+        // One that has the file already is taken again: two would destroy it.
+        .args(["losetup", "--find", "--show", "--nooverlap", "--"])
+        .arg(file)
+        .stdin(guard.try_clone().map_err(failed)?);
+    let printed = worker::run(&mut losetup, &tried, deadline)?;
+    let device = PathBuf::from(printed.trim_end());
+    let open = File::options()
+        .read(true)
+        .write(true)
+        .open(&device)
+        .map_err(failed)?;
+    // A device that is open is marked for going with its last user.
+    detach(&device, deadline)?;
+    if images::attached(file)?.as_ref() != Some(&device) {
+        return Err(MachineError::new(
+            ErrorKind::Busy,
+            format!("{} lost its loop device; try again", file.display()),
+        ));
+    }
+    // What is read and written would be in the page cache a second time. File systems below that cannot do it go without.
+    let mut losetup = worker::tool("losetup");
+    losetup.arg("--direct-io=on").arg(&device);
+    if let Err(error) = worker::run(&mut losetup, "set direct I/O", deadline) {
+        tracing::debug!(device = %device.display(), %error, "a loop device goes through the page cache");
+    }
+    Ok((device, open))
+}
+
+fn detach(device: &Path, deadline: Instant) -> Result<(), MachineError> {
+    let mut losetup = worker::tool("losetup");
+    losetup.arg("--detach").arg(device);
+    let tried = format!("free {}", device.display());
+    worker::run(&mut losetup, &tried, deadline).map(|_| ())
 }
 
 /// Says in plain words what the kernel would call a wrong option or a bad superblock.
@@ -104,51 +138,34 @@ fn probe(file: &Path, filesystem: Filesystem) -> Result<(), MachineError> {
     ))
 }
 
-/// The device that is mounted at a path.
-fn device_at(path: &Path) -> Result<Option<PathBuf>, MachineError> {
-    Ok(mount_table()?
-        .into_iter()
-        .rfind(|info| info.point == path)
-        .map(|info| PathBuf::from(info.source)))
-}
-
-/// Keeps what is read and written out of the page cache of the file below, where it would be a second time. File systems that cannot do that
-/// go without.
-fn read_directly(device: &Path, deadline: Instant) {
-    let mut losetup = Command::new("losetup");
-    losetup.arg("--direct-io=on").arg(device);
-    if let Err(error) = worker::run(&mut losetup, "set direct I/O", deadline) {
-        tracing::debug!(device = %device.display(), %error, "a loop device goes through the page cache");
-    }
-}
-
-/// Waits until a file has no loop device any more, and marks one that is not mounted for going.
+/// Frees the loop device of a file that is not mounted any more, and waits a moment until it is gone.
 pub(super) fn release(file: &Path) -> Result<(), MachineError> {
+    let Some(device) = idle(file)? else {
+        return Ok(());
+    };
+    if let Err(error) = detach(&device, Instant::now() + FREEING) {
+        tracing::debug!(device = %device.display(), %error, "a loop device was freed by somebody else");
+    }
     let deadline = Instant::now() + LAST_CLOSE;
-    let mut asked = false;
-    while let Some(device) = images::attached(file)? {
-        // By another record: the device goes with that one.
-        let mounted = mount_table()?
-            .iter()
-            .any(|info| device == Path::new(&info.source));
-        if mounted {
-            break;
-        }
+    while idle(file)?.is_some() {
         if Instant::now() >= deadline {
             tracing::warn!(image = %file.display(), device = %device.display(), "a disk image is still in use in another mount namespace");
             break;
         }
-        if !asked {
-            asked = true;
-            let mut losetup = Command::new("losetup");
-            losetup.arg("--detach").arg(&device);
-            if let Err(error) = worker::run(&mut losetup, "free a loop device", deadline) {
-                tracing::debug!(device = %device.display(), %error, "a loop device was freed by somebody else");
-            }
-        }
         std::thread::sleep(Duration::from_millis(5));
     }
     Ok(())
+}
+
+/// The loop device of a file, unless it is mounted: by another record then, with which it goes.
+fn idle(file: &Path) -> Result<Option<PathBuf>, MachineError> {
+    let Some(device) = images::attached(file)? else {
+        return Ok(None);
+    };
+    let mounted = mount_table()?
+        .iter()
+        .any(|info| device == Path::new(&info.source));
+    Ok(Some(device).filter(|_| !mounted))
 }
 
 /// In what a mount differs from that of this image.

@@ -225,24 +225,25 @@ fn make(
     worker.ask(&request, deadline)?.done()
 }
 
-/// Whether making this mount may wait for another machine or process.
+/// Whether making this mount may wait for another machine, another process or a disk.
 fn waits(mount: &Mount) -> Result<bool, MachineError> {
     Ok(match &mount.source {
-        Source::Nfs { .. } | Source::Cifs { .. } => true,
+        Source::Disk { .. } | Source::Nfs { .. } | Source::Cifs { .. } => true,
         Source::Bind { root, beneath } => table::walk(&mount_table()?, &root.join(beneath)).waits,
-        Source::Tmpfs { .. } | Source::Overlay { .. } | Source::Disk { .. } => false,
+        Source::Tmpfs { .. } | Source::Overlay { .. } => false,
     })
 }
 
 /// Makes the mount onto its point, which is there. Called in the process that may wait for it.
 fn place(mount: &Mount, secret: Option<&[u8]>, deadline: Instant) -> Result<(), MachineError> {
     let point = Point::open(&mount.point)?;
+    let guard = point.guard()?;
     match &mount.source {
         Source::Bind { root, beneath } => bind::place(root, beneath, mount.flags, &point),
         Source::Tmpfs { .. } => tmpfs::place(mount, &point),
         Source::Overlay { lower, upper, work } => overlay::place(mount, lower, upper, work, &point),
         Source::Disk { file, filesystem } => {
-            disk::place(file, *filesystem, mount.flags, &point, deadline)
+            disk::place(file, *filesystem, mount.flags, &point, &guard, deadline)
         }
         Source::Nfs { .. } | Source::Cifs { .. } => network::place(mount, secret, &point),
     }
@@ -275,6 +276,8 @@ pub fn undo_with(worker: &Worker, mount: &Mount) -> Result<(), MachineError> {
                 }
             }
         }
+        point.clear()?;
+        point.settle();
         point.clear()?;
         point.remove()?;
     }

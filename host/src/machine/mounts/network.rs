@@ -347,7 +347,10 @@ pub(super) fn place(
     );
     for address in addresses(&server)? {
         let told = told(&mount.source, address, local(address), secret)?;
-        let tried = format!("mount {text} of {address}");
+        let tried = match &server {
+            Server::Name(_) => format!("mount {text} of {address}"),
+            Server::Address(_) => format!("mount {text}"),
+        };
         let placed = create(&told, &tried).and_then(|context| context.place(mount.flags, point));
         match placed.map_err(|error| without(error, secret)) {
             Ok(()) => return Ok(()),
@@ -367,7 +370,14 @@ fn create(told: &Told, tried: &str) -> Result<Context, MachineError> {
             context.set(name, value)?;
         }
     }
-    context.create(tried)?;
+    context.create(tried).map_err(|mut error| {
+        if error.message.contains("Permission denied") {
+            error
+                .message
+                .push_str("; the server refuses this user, this password or this machine");
+        }
+        error
+    })?;
     Ok(context)
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 
 use super::Mount;
-use super::context::{Context, name, refused};
+use super::context::{Context, LONGEST, name, refused};
 use super::options;
 use super::point::{Point, handle};
 use crate::machine::{ErrorKind, MachineError};
@@ -43,36 +43,42 @@ pub(super) fn place(
         .map(|path| open(path))
         .collect::<Result<Vec<_>, _>>()?;
     let (upper, work) = (open(upper)?, open(work)?);
-    let context = Context::open("overlay")?;
-    context.set("source", name(&mount.id))?;
-    let layers = lower
+    let layers: Vec<(&str, &OwnedFd)> = lower
         .iter()
         .map(|directory| ("lowerdir+", directory))
-        .chain([("upperdir", &upper), ("workdir", &work)]);
+        .chain([("upperdir", &upper), ("workdir", &work)])
+        .collect();
     // Kernels from 6.13 on take descriptors.
-    let by_descriptor = layers
-        .clone()
-        .try_for_each(|(option, directory)| context.directory(option, directory.as_fd()));
-    if by_descriptor.is_ok() {
+    let context = begun(mount)?;
+    if layers
+        .iter()
+        .all(|(option, directory)| context.directory(option, directory.as_fd()).is_ok())
+    {
         return finish(&context, mount, point);
     }
-    // A path by way of the descriptor leads to the same directory, and has no character that means something to overlay.
-    let context = Context::open("overlay")?;
-    context.set("source", name(&mount.id))?;
-    let by_handle = layers
-        .clone()
-        .try_for_each(|(option, directory)| context.set(option, bytes(directory)));
-    if by_handle.is_ok() {
-        return finish(&context, mount, point);
+    // A path by way of a descriptor leads to the same directory, and has no character that means something to overlay.
+    let context = begun(mount)?;
+    let result = layers
+        .iter()
+        .try_for_each(|(option, directory)| context.set(option, bytes(directory)))
+        .and_then(|()| finish(&context, mount, point));
+    let all = lower.iter().map(bytes).collect::<Vec<_>>().join(&b':');
+    match result {
+        // Kernels before 6.5 take all lower directories at once.
+        Err(error) if error.kind == ErrorKind::Invalid && all.len() <= LONGEST => {}
+        result => return result,
     }
-    // Kernels before 6.5 take all lower directories at once.
-    let context = Context::open("overlay")?;
-    context.set("source", name(&mount.id))?;
-    let all: Vec<Vec<u8>> = lower.iter().map(bytes).collect();
-    context.set("lowerdir", all.join(&b':'))?;
+    let context = begun(mount)?;
+    context.set("lowerdir", all)?;
     context.set("upperdir", bytes(&upper))?;
     context.set("workdir", bytes(&work))?;
     finish(&context, mount, point)
+}
+
+fn begun(mount: &Mount) -> Result<Context, MachineError> {
+    let context = Context::open("overlay")?;
+    context.set("source", name(&mount.id))?;
+    Ok(context)
 }
 
 fn finish(context: &Context, mount: &Mount, point: &Point) -> Result<(), MachineError> {

@@ -5,8 +5,9 @@ use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{MoveMountFlags, UnmountFlags};
 
@@ -16,6 +17,9 @@ use crate::machine::{ErrorKind, MachineError};
 
 /// More mounts than this, one over another, are nothing that we made.
 const MOST_LAYERS: usize = 64;
+
+/// How long a process that was killed while it mounted may take to end.
+const SETTLING: Duration = Duration::from_secs(1);
 
 /// A mount point. It is reached from its parent's descriptor: looking at the point itself would ask the file system that is mounted there,
 /// which may never answer.
@@ -100,6 +104,43 @@ impl Point {
         rustix::fs::openat(&self.parent, &self.name, flags, Mode::empty()).map_err(|error| {
             MachineError::io(&format!("open {}", self.path.display()), &error.into())
         })
+    }
+
+    /// Marks the directory, on which nothing is mounted yet, as being mounted onto by this process and by whoever gets this descriptor.
+    pub(super) fn guard(&self) -> Result<File, MachineError> {
+        let guard = self.bottom()?;
+        match rustix::fs::flock(&guard, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(guard),
+            Err(error) => Err(refused(
+                &format!(
+                    "mount onto {}: it is being mounted onto",
+                    self.path.display()
+                ),
+                error,
+            )),
+        }
+    }
+
+    /// Waits until nobody mounts onto the directory any more. Whoever did was killed, so it takes no time to speak of.
+    pub(super) fn settle(&self) {
+        let Ok(guard) = self.bottom() else {
+            return;
+        };
+        let deadline = Instant::now() + SETTLING;
+        while rustix::fs::flock(&guard, FlockOperation::NonBlockingLockExclusive).is_err() {
+            if Instant::now() >= deadline {
+                tracing::warn!(point = %self.path.display(), "a process that mounts does not end");
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    fn bottom(&self) -> Result<File, MachineError> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        rustix::fs::openat(&self.parent, &self.name, flags, Mode::empty())
+            .map(File::from)
+            .map_err(|error| refused(&format!("open {}", self.path.display()), error))
     }
 
     /// Puts a mount that nothing can see yet onto a directory.

@@ -11,6 +11,7 @@ mod hang;
 mod hostile;
 mod kinds;
 mod namespaces;
+mod servers;
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -137,7 +138,12 @@ impl Place {
 
     /// A formatted image, or none when this machine cannot mount one.
     fn disk(&self, filesystem: Filesystem) -> Option<Mount> {
-        let file = self.path(&format!("{}.img", filesystem.name()));
+        self.disk_in("", filesystem)
+    }
+
+    fn disk_in(&self, directory: &str, filesystem: Filesystem) -> Option<Mount> {
+        let file = format!("{}.img", filesystem.name());
+        let file = self.path(directory).join(file);
         let kernel = std::fs::read_to_string("/proc/filesystems").unwrap();
         if !kernel.lines().any(|line| line.trim() == filesystem.name()) {
             println!("skipped: this kernel has no {}", filesystem.name());

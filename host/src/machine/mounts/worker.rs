@@ -1,10 +1,10 @@
-//! A process for what may never return: mounting from another machine, unmounting it, asking a mounted file system for its state.
+//! A process for what may never return: mounting from another machine or from a disk, unmounting, asking a mounted file system for its
+//! state.
 //!
 //! It is this program, started again with one argument; a request comes on its standard input and the answer leaves on its standard output,
 //! both JSON. It is killed when the deadline is over, and by the kernel when the process that asked dies. A mount only becomes visible by the
 //! worker's last step, so one that is killed before leaves nothing.
 
-use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -25,11 +25,14 @@ use crate::machine::{ErrorKind, MachineError};
 /// The argument by which the daemon's own program becomes a worker.
 pub const ARGUMENT: &str = "mount-worker";
 
+/// Where tools are, whatever the daemon's own environment says.
+const PROGRAMS: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
+
 /// How long a killed process may take to end. One that the kernel does not let go is left to a thread that waits for it.
 const LAST_BREATH: Duration = Duration::from_millis(100);
 
-/// The longest request, bytes. A record with two paths and all options is far below.
-const LONGEST_REQUEST: u64 = 1 << 20;
+/// The longest request and the longest answer, bytes. A record with two paths and all options is far below.
+const LONGEST: u64 = 1 << 20;
 
 /// Workers that were killed and that the kernel does not let go, with what they wait for.
 static STUCK: Mutex<Vec<(PathBuf, JoinHandle<()>)>> = Mutex::new(Vec::new());
@@ -87,6 +90,7 @@ impl Worker {
         command
             .args(&self.arguments)
             .env_clear()
+            .env("PATH", PROGRAMS)
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .current_dir("/")
             .stdin(Stdio::piped())
@@ -99,7 +103,7 @@ impl Worker {
         }
         let (status, output) =
             match finish(child, deadline).map_err(failed("wait for the mount worker"))? {
-                End::Ended(status, output) => (status, output),
+                End::Ended(status, output, _) => (status, output),
                 End::Stopped => return Err(silent(request.request)),
                 End::Stuck(thread) => {
                     let path = request.request.point().to_path_buf();
@@ -247,10 +251,7 @@ pub fn worker_main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let mut text = Vec::new();
-    let read = std::io::stdin()
-        .lock()
-        .take(LONGEST_REQUEST)
-        .read_to_end(&mut text);
+    let read = std::io::stdin().lock().take(LONGEST).read_to_end(&mut text);
     let envelope = serde_json::from_slice::<Envelope<Request>>(&text);
     let (Ok(_), Ok(envelope)) = (read, envelope) else {
         eprintln!(
@@ -319,18 +320,26 @@ fn state(point: &Path) -> Health {
     }
 }
 
-/// Runs a tool to its end, or to the deadline. Its last line of complaint goes into the error.
+/// A tool of util-linux, to be [`run`].
+pub(super) fn tool(program: &str) -> Command {
+    let mut command = Command::new(program);
+    command
+        .current_dir("/")
+        .env("PATH", PROGRAMS)
+        .env("LC_ALL", "C")
+        .stdin(Stdio::null());
+    command
+}
+
+/// Runs a tool to its end, or to the deadline. Gives back what it printed; its first line of complaint goes into the error.
 pub(super) fn run(
     command: &mut Command,
     tried: &str,
     deadline: Instant,
-) -> Result<(), MachineError> {
+) -> Result<String, MachineError> {
     let program = command.get_program().to_string_lossy().into_owned();
     let child = command
-        .current_dir("/")
-        .env("LC_ALL", "C")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
+        .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .map_err(|error| {
@@ -344,24 +353,27 @@ pub(super) fn run(
             }
         })?;
     let failed = |error| MachineError::io(&format!("wait for {program}"), &error);
-    let End::Ended(status, complaint) = finish(child, deadline).map_err(failed)? else {
+    let End::Ended(status, printed, complaint) = finish(child, deadline).map_err(failed)? else {
         return Err(MachineError::new(
             ErrorKind::Unreachable,
             format!("cannot {tried}: {program} did not end in time and was stopped"),
         ));
     };
     if status.success() {
-        return Ok(());
+        return Ok(String::from_utf8_lossy(&printed).into_owned());
     }
     let complaint = String::from_utf8_lossy(&complaint);
-    let complaint: VecDeque<&str> = complaint
+    let reason = complaint
         .lines()
         .map(str::trim)
-        .filter(|line| !line.is_empty() && !line.contains("dmesg(1)"))
-        .collect();
-    let reason = complaint
-        .front()
-        .map_or_else(|| status.to_string(), |line| options::quoted(line));
+        .find(|line| !line.is_empty())
+        .map_or_else(|| status.to_string(), options::quoted);
+    if reason.contains("BusyBox") {
+        return Err(MachineError::new(
+            ErrorKind::Missing,
+            format!("cannot {tried}: {program} is BusyBox's; install util-linux"),
+        ));
+    }
     let kind = if reason.contains("loop device") {
         ErrorKind::Exhausted
     } else {
@@ -375,8 +387,8 @@ pub(super) fn run(
 
 /// How a process ended.
 enum End {
-    /// By itself, having written this.
-    Ended(ExitStatus, Vec<u8>),
+    /// By itself, having written this to its output, and this to its errors.
+    Ended(ExitStatus, Vec<u8>, Vec<u8>),
     /// Killed at the deadline; nothing of it is left.
     Stopped,
     /// Killed at the deadline, but the kernel waits for something on its behalf. The thread ends with it.
@@ -397,14 +409,14 @@ fn finish(mut child: Child, deadline: Instant) -> std::io::Result<End> {
         })));
     }
     let status = child.wait()?;
-    let mut output = Vec::new();
-    if let Some(mut pipe) = child.stdout.take() {
-        pipe.read_to_end(&mut output)?;
+    let (mut output, mut errors) = (Vec::new(), Vec::new());
+    if let Some(pipe) = child.stdout.take() {
+        pipe.take(LONGEST).read_to_end(&mut output)?;
     }
-    if let Some(mut pipe) = child.stderr.take() {
-        pipe.read_to_end(&mut output)?;
+    if let Some(pipe) = child.stderr.take() {
+        pipe.take(LONGEST).read_to_end(&mut errors)?;
     }
-    Ok(End::Ended(status, output))
+    Ok(End::Ended(status, output, errors))
 }
 
 /// Looks at the stuck workers that are still there.

@@ -20,11 +20,6 @@ fn undo_clears_up_after_a_process_that_was_killed_at_any_instant() {
             child.kill().unwrap();
             child.wait().unwrap();
             unmake(mount);
-            // What mount(8) was at goes with its namespace, soon.
-            let deadline = soon();
-            while !loop_devices(place.directory.path()).is_empty() && Instant::now() < deadline {
-                std::thread::yield_now();
-            }
             place.assert_nothing_left(mount);
         }
         make(mount);

@@ -177,6 +177,22 @@ fn a_copy_of_a_disk_image_is_mounted_beside_the_original() {
 }
 
 #[test]
+fn a_disk_image_may_be_on_any_mount() {
+    let Some(place) = Place::new() else { return };
+    let flags = rustix::mount::MountFlags::empty();
+    let images = place.directory("images");
+    rustix::mount::mount("images", &images, "tmpfs", flags, c"").unwrap();
+    let Some(mount) = place.disk_in("images", Filesystem::Ext4) else {
+        return;
+    };
+    make(&mount);
+    assert_eq!(look(&mount).unwrap(), Presence::Present);
+    unmake(&mount);
+    place.assert_nothing_left(&mount);
+    rustix::mount::unmount(&images, rustix::mount::UnmountFlags::empty()).unwrap();
+}
+
+#[test]
 fn a_disk_bypasses_the_page_cache_below_and_its_device_goes_with_it() {
     let Some(place) = Place::new() else { return };
     let Some(mount) = place.disk(Filesystem::Ext4) else {
