@@ -140,13 +140,14 @@ impl Client {
                     "the body of the request is not as long as its content-length says",
                 ));
             }
-            let max = self.allowed.max_body;
-            let body = RequestBody::gather(body, declared.or(exact), max).await?;
             let permit = Arc::clone(&self.permits).acquire_owned();
             let permit = match timeout_at(deadline, permit).await {
                 Ok(Ok(permit)) => permit,
                 _ => return Err(self.no_connection()),
             };
+            // With a permit in hand, so that no more bodies than that are held.
+            let max = self.allowed.max_body;
+            let body = RequestBody::gather(body, declared.or(exact), max).await?;
             let ask = Ask {
                 method: method.clone(),
                 headers,

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
@@ -35,15 +36,24 @@ impl Client {
         ask: &mut Ask,
         target: &Target,
     ) -> Result<(Response<Incoming>, Connection), HttpError> {
-        let addresses = self.addresses(ask, target).await?;
+        let addresses = self.addresses(target, ask.options.connect).await?;
         let local = addresses
             .iter()
             .all(|address| address.to_canonical().is_loopback());
-        let headers = self.headers(ask, target, local).await?;
+        let mut headers = self.headers(&ask.headers, target, local).await?;
+        // Some servers answer with 411 to a request that could have a body and does not say that it has none.
+        let may = [Method::POST, Method::PUT, Method::PATCH].contains(&ask.method);
+        if may && ask.body.is_empty() {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
         loop {
             let (mut connection, reused) = match self.pool.take(&target.origin, &addresses) {
                 Some(connection) => (connection, true),
-                None => (self.connect(ask, target, &addresses).await?, false),
+                None => (
+                    self.connect(target, &addresses, ask.options.connect)
+                        .await?,
+                    false,
+                ),
             };
             if connection.sender().ready().await.is_err() && reused {
                 continue;
@@ -86,7 +96,11 @@ impl Client {
     }
 
     /// The addresses of a host, all of them allowed.
-    async fn addresses(&self, ask: &Ask, target: &Target) -> Result<Vec<IpAddr>, HttpError> {
+    async fn addresses(
+        &self,
+        target: &Target,
+        wait: Option<Duration>,
+    ) -> Result<Vec<IpAddr>, HttpError> {
         let name = match &target.origin.host {
             Host::Address(address) => {
                 self.judge_address(*address, None)?;
@@ -95,7 +109,7 @@ impl Client {
             Host::Name(name) => name,
         };
         let looking = self.resolver.addresses(name);
-        let found = match ask.options.connect {
+        let found = match wait {
             None => looking.await,
             Some(span) => timeout(span, looking).await.map_err(|_| {
                 HttpError::new(
@@ -142,11 +156,11 @@ impl Client {
 
     async fn connect(
         &self,
-        ask: &Ask,
         target: &Target,
         addresses: &[IpAddr],
+        wait: Option<Duration>,
     ) -> Result<Connection, HttpError> {
-        let span = ask.options.connect.unwrap_or(self.allowed.timeout);
+        let span = wait.unwrap_or(self.allowed.timeout);
         let tried = addresses.len().min(MAX_TRIED);
         // One address that swallows everything must not use up the time of the others.
         let each = span / u32::try_from(tried).unwrap_or(1).max(1);
@@ -183,27 +197,22 @@ impl Client {
     /// The headers as they are sent, with `host` and with secrets.
     async fn headers(
         &self,
-        ask: &Ask,
+        asked: &HeaderMap,
         target: &Target,
         local: bool,
     ) -> Result<HeaderMap, HttpError> {
-        let secrets = self.secrets(ask, target, local).await?;
-        let mut headers = HeaderMap::with_capacity(ask.headers.len() + 2);
+        let secrets = self.secrets(asked, target, local).await?;
+        let mut headers = HeaderMap::with_capacity(asked.len() + 2);
         let host = HeaderValue::from_str(&target.origin.authority()).map_err(|_| {
             HttpError::new(HttpErrorKind::UriInvalid, "the host cannot be in a header")
         })?;
         headers.insert(HOST, host);
-        for (name, value) in &ask.headers {
+        for (name, value) in asked {
             let value = match secrets::names(value)?.as_slice() {
                 [] => value.clone(),
                 _ => secrets::fill(value, &secrets)?,
             };
             headers.append(name.clone(), value);
-        }
-        // Some servers answer with 411 to a request that could have a body and does not say that it has none.
-        let may = [Method::POST, Method::PUT, Method::PATCH].contains(&ask.method);
-        if may && ask.body.is_empty() {
-            headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
         Ok(headers)
     }
@@ -211,12 +220,12 @@ impl Client {
     /// The secrets that the headers name, all of which may be sent.
     async fn secrets(
         &self,
-        ask: &Ask,
+        asked: &HeaderMap,
         target: &Target,
         local: bool,
     ) -> Result<BTreeMap<String, Secret>, HttpError> {
         let mut names = BTreeSet::new();
-        for value in ask.headers.values() {
+        for value in asked.values() {
             names.extend(secrets::names(value)?);
         }
         if names.is_empty() {

@@ -9,6 +9,7 @@ mod doubles;
 mod exchange;
 mod grant;
 mod limits;
+mod paths;
 mod redirects;
 mod secrets;
 mod ssrf;

@@ -236,3 +236,10 @@ async fn where_nothing_listens_the_next_address_is_tried() {
         HttpErrorKind::ConnectionRefused
     );
 }
+
+#[test]
+fn a_request_can_be_sent_from_any_thread() {
+    fn is_send<T: Send>(_: &T) {}
+    let client = client("", &Names::new(&[]));
+    is_send(&client.send(request("GET", "http://a.test/"), Options::default()));
+}
