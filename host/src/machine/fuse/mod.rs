@@ -233,15 +233,7 @@ fn make(
         place::write_secret(path, content)?;
     }
     rehearse(mount, &program, &places, &plan, deadline)?;
-    start(mount, &program, &places, &plan, deadline)?;
-    table::set_flags(&places.point, mount)?;
-    match Layers::at(&places.point)?.difference(mount) {
-        None => Ok(()),
-        Some(difference) => Err(MachineError::new(
-            ErrorKind::Other,
-            format!("{} was mounted and {difference}", mount.remote),
-        )),
-    }
+    start(mount, &program, &places, &plan, deadline)
 }
 
 /// A password as rclone keeps it in its configuration.
@@ -367,25 +359,45 @@ fn start(
         // Nobody listens any more after the deadline.
         let _ = sender.send(first.map(|_| ()));
     });
-    match answer.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-        Ok(Ok(())) => Ok(()),
+    let answer = answer.recv_timeout(deadline.saturating_duration_since(Instant::now()));
+    let trouble = match answer {
+        Ok(Ok(())) => finish(mount, places)?,
         // It answered: the mount serves those whom the server lets in.
-        Ok(Err(error)) if error.kind() == std::io::ErrorKind::PermissionDenied => Ok(()),
-        Ok(Err(error)) => {
-            // Its last words come with its end.
-            let soon = deadline.min(Instant::now() + Duration::from_secs(1));
-            let mut events = [PollFd::new(&process, PollFlags::IN)];
-            let _ = rustix::event::poll(&mut events, Some(&process::left(soon)));
-            Err(failure(
-                &format!("the mount does not answer ({error})"),
-                ErrorKind::Other,
-            ))
+        Ok(Err(error)) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            finish(mount, places)?
         }
-        Err(_) => Err(failure(
-            "the server did not answer in time",
-            ErrorKind::Unreachable,
-        )),
+        Ok(Err(error)) => Some(format!("the mount does not answer ({error})")),
+        Err(_) => {
+            return Err(failure(
+                "the server did not answer in time",
+                ErrorKind::Unreachable,
+            ));
+        }
+    };
+    let Some(trouble) = trouble else {
+        return Ok(());
+    };
+    // Its last words come with its end.
+    let soon = deadline.min(Instant::now() + Duration::from_secs(1));
+    let mut events = [PollFd::new(&process, PollFlags::IN)];
+    let _ = rustix::event::poll(&mut events, Some(&process::left(soon)));
+    Err(failure(&trouble, ErrorKind::Other))
+}
+
+/// Sets the flags of a mount that seems to answer. Returns what is wrong with it: sshfs mounts before it connects, so the answer may have come
+/// from the bare directory, after sshfs had given up and unmounted.
+fn finish(mount: &FuseMount, places: &Places) -> Result<Option<String>, MachineError> {
+    let gone = || Some("it gave up".to_owned());
+    if Layers::at(&places.point)?.is_empty() {
+        return Ok(gone());
     }
+    let set = table::set_flags(&places.point, mount);
+    let layers = Layers::at(&places.point)?;
+    if layers.is_empty() {
+        return Ok(gone());
+    }
+    set?;
+    Ok(layers.difference(mount))
 }
 
 fn clear(mount: &FuseMount, place: &Place, hurry: bool) -> Result<(), MachineError> {
