@@ -142,13 +142,16 @@ fn unminted(text: &str) -> String {
     let mut out = String::new();
     let mut run = String::new();
     let end = |run: &mut String, out: &mut String| {
-        let colons = run.chars().filter(|c| *c == ':').count();
-        let is_mac = run.len() == 17 && colons == 5;
-        if is_mac || (colons == 0 && run.len() >= MINTED) {
-            out.push('#');
+        let is_mac = run.len() == 17 && run.split(':').all(|byte| byte.len() == 2);
+        let parts: Vec<&str> = run
+            .split(':')
+            .map(|part| if part.len() >= MINTED { "#" } else { part })
+            .collect();
+        out.push_str(&if is_mac {
+            "#".to_owned()
         } else {
-            out.push_str(run);
-        }
+            parts.join(":")
+        });
         run.clear();
     };
     for character in text.chars() {
@@ -195,17 +198,13 @@ fn mounts(world: &World, lines: &mut Vec<Line>) -> Result<()> {
 }
 
 /// Commands that show a network, each with what its lines are called.
-const NETWORK: [(&str, &str); 7] = [
+const NETWORK: [(&str, &str); 6] = [
     ("link", "ip -j -d addr show"),
     ("route", "ip -j route show table all"),
     ("fdb", "bridge -j fdb show"),
     ("neighbour", "ip -j neigh show nud permanent"),
     ("nft", "nft -s list ruleset"),
     ("iptables", "iptables-save; ip6tables-save"),
-    (
-        "sysctl",
-        "cd /proc/sys/net/ipv4 && grep -s . ip_forward conf/dk*/route_localnet || true",
-    ),
 ];
 
 fn network(world: &World, lines: &mut Vec<Line>) -> Result<()> {
@@ -217,7 +216,7 @@ fn network(world: &World, lines: &mut Vec<Line>) -> Result<()> {
     for ((what, _), text) in NETWORK.iter().zip(output.split("@@@@\n")) {
         match *what {
             "nft" => rules(text, lines),
-            "iptables" | "sysctl" => {
+            "iptables" => {
                 for text in text.lines().filter(|line| !line.starts_with('#')) {
                     let text = text.split(" [").next().unwrap_or(text);
                     // What iptables makes when it is used for the first time, and leaves.
@@ -263,7 +262,12 @@ fn rules(text: &str, lines: &mut Vec<Line>) {
 }
 
 /// Fields of links that change by themselves, or that say in numbers what a name says too.
-const PASSING: [&str; 30] = [
+const PASSING: [&str; 35] = [
+    "forward_delay_timer",
+    "hold_timer",
+    "message_age_timer",
+    "config_pending",
+    "topology_change_ack",
     "ifindex",
     "link_index",
     "iflink",
@@ -417,6 +421,13 @@ fn walk(
         return Ok(());
     };
     let name = path.strip_prefix(base)?.display().to_string();
+    let depth = name.split('/').count();
+    // A lock stays, and so does what overlayfs keeps in the driver's own directory.
+    if name == "firewall.lock"
+        || (name.starts_with("volumes/") && depth > 3 && name.ends_with("/work"))
+    {
+        return Ok(());
+    }
     let size = if about.is_file() { about.len() } else { 0 };
     let mode = about.permissions().mode();
     let owner = (about.uid(), about.gid());
@@ -526,6 +537,7 @@ mod tests {
             ("dk0123456789 up", "dk# up"),
             ("ba 0123456789abcdef0123456789abcdef.img", "ba #.img"),
             ("\"address\":\"02:aa:bb:cc:dd:ee\"", "\"address\":\"#\""),
+            ("dockside:0123456789abcdef", "dockside:#"),
             ("10.1.2.3/24 65536", "10.1.2.3/24 65536"),
             ("tcp:8080:10.0.0.2:80", "tcp:8080:10.0.0.2:80"),
         ] {

@@ -130,7 +130,6 @@ fn removed(world: &World, name: &str) -> Result<()> {
 }
 
 /// What `Get` shows of a volume.
-#[allow(dead_code)]
 fn status(world: &World, name: &str) -> Result<Value> {
     Ok(call(world, "VolumeDriver.Get", json!({ "Name": name }))?.at("/Volume/Status"))
 }
@@ -142,5 +141,9 @@ fn is_empty(snapshot: &Snapshot) -> Result<()> {
     ] {
         ensure!(!snapshot.has(what), "something remains:\n{snapshot}");
     }
+    ensure!(
+        !snapshot.to_string().contains("\"dk"),
+        "a link remains:\n{snapshot}"
+    );
     Ok(())
 }

@@ -1,5 +1,24 @@
 //! Every operation of every capability that changes the machine, as a script.
 
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use anyhow::{Context, Result, bail, ensure};
+use dockside_tests::skip;
+use dockside_tests::world::{Snapshot, World};
+
+use crate::{created, is_empty, removed, world};
+
+/// Worlds side by side.
+const WORLDS: usize = 2;
+
+/// The volume that makes what an operation needs.
+pub(crate) const BEFORE: &str = "before";
+
+/// The volume that is the operation.
+pub(crate) const VOLUME: &str = "v";
+
 /// One operation.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Operation {
@@ -168,3 +187,182 @@ pub(crate) const ALL: &[Operation] = &[
         "natdel r; linkdel a; linkdel b; unmount n; unmount m; imgdelete i; rmdir d",
     ),
 ];
+
+/// How a killed call ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    Nothing,
+    Committed,
+}
+
+/// What an operation leads from and to.
+pub(crate) struct Expected {
+    /// What was there before it, in this very world.
+    pub(crate) before: Snapshot,
+    /// What it makes, of another time.
+    pub(crate) after: Snapshot,
+}
+
+impl Operation {
+    pub(crate) fn script_in(&self, world: &World) -> String {
+        let outside = world.outside.display().to_string();
+        self.script.replace("OUTSIDE", &outside)
+    }
+
+    pub(crate) fn prepare(&self, world: &World) -> Result<Snapshot> {
+        created(world, BEFORE, &[("do", self.before)])
+            .with_context(|| format!("what {:?} needs", self.name))?;
+        self.look(world)
+    }
+
+    pub(crate) fn look(&self, world: &World) -> Result<Snapshot> {
+        // Notes stay until a driver has settled them, and one that cannot is not asked.
+        let snapshot = world.settled()?.without("row note");
+        // Mounting a file system changes what is in it.
+        let mounts = [self.before, self.script]
+            .iter()
+            .any(|script| script.contains("imgmount"));
+        Ok(if mounts {
+            snapshot.without("content")
+        } else {
+            snapshot
+        })
+    }
+
+    pub(crate) fn options<'a>(&self, script: &'a str) -> Vec<(&'a str, &'a str)> {
+        let mut options = vec![("do", script)];
+        options.extend(self.undo.map(|undo| ("undo", undo)));
+        options
+    }
+
+    /// Why this machine cannot do it, if it cannot.
+    fn not_here(&self) -> Option<&'static str> {
+        if self.name == "image grow while mounted" && !has_capability(CAP_SYS_RESOURCE) {
+            return Some("ext4 does not grow while it is mounted without CAP_SYS_RESOURCE");
+        }
+        None
+    }
+
+    /// Takes everything away and prepares anew.
+    pub(crate) fn again(&self, world: &World, expected: &mut Expected) -> Result<()> {
+        self.back(world)?;
+        is_empty(&self.look(world)?)?;
+        expected.before = self.prepare(world)?;
+        Ok(())
+    }
+
+    /// Does it once, undisturbed, and prepares it again. Returns what it leads to, and the failpoints that it visits.
+    pub(crate) fn expected(&self, world: &World) -> Result<(Expected, Vec<(String, usize)>)> {
+        let script = self.script_in(world);
+        let before = self.prepare(world)?;
+        world.arm("")?;
+        created(world, VOLUME, &self.options(&script))?;
+        let after = self.look(world)?;
+        let visits = world.visits()?;
+        ensure!(
+            !before.difference(&after).is_empty(),
+            "the operation does nothing"
+        );
+        let mut expected = Expected { before, after };
+        self.again(world, &mut expected)?;
+        Ok((expected, visits))
+    }
+
+    /// Takes away what was made before it.
+    pub(crate) fn back_before(&self, world: &World) -> Result<()> {
+        removed(world, BEFORE)
+    }
+
+    /// Takes everything away.
+    pub(crate) fn back(&self, world: &World) -> Result<()> {
+        removed(world, VOLUME)?;
+        removed(world, BEFORE)
+    }
+}
+
+pub(crate) fn judge(now: &Snapshot, expected: &Expected) -> Result<End> {
+    let from_before = expected.before.difference(now);
+    if from_before.is_empty() {
+        return Ok(End::Nothing);
+    }
+    let from_after = expected.after.unlikeness(now);
+    if from_after.is_empty() {
+        return Ok(End::Committed);
+    }
+    bail!(
+        "something between:\n  against nothing:\n{from_before}  against everything:\n{from_after}"
+    )
+}
+
+/// Bit of `CapEff` (capabilities(7)).
+const CAP_SYS_RESOURCE: u64 = 1 << 24;
+
+fn has_capability(bit: u64) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix("CapEff:"))
+        .and_then(|set| u64::from_str_radix(set.trim(), 16).ok())
+        .is_some_and(|set| set & bit != 0)
+}
+
+/// Does something with each operation, in worlds of their own, and adds up what it counted.
+pub(crate) fn each(
+    test: &str,
+    what: &str,
+    work: impl Fn(&World, &Operation) -> Result<usize> + Sync,
+) -> Result<()> {
+    let next = AtomicUsize::new(0);
+    let count = AtomicUsize::new(0);
+    let wrong = Mutex::new(Vec::new());
+    let only = std::env::var("DOCKSIDE_OPERATION").ok();
+    thread::scope(|scope| {
+        for _ in 0..WORLDS {
+            scope.spawn(|| {
+                let mut place = None;
+                while let Some(one) = ALL.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    if only.as_deref().is_some_and(|only| one.name != only) {
+                        continue;
+                    }
+                    if let Some(reason) = one.not_here() {
+                        skip::skipped(&format!("{test}: {}", one.name), reason);
+                        continue;
+                    }
+                    let result = (|| {
+                        if place.is_none() {
+                            place = world(test, "machine", "")?;
+                        }
+                        match &place {
+                            Some(world) => work(world, one),
+                            None => Ok(0),
+                        }
+                    })();
+                    match result {
+                        Ok(done) => {
+                            count.fetch_add(done, Ordering::Relaxed);
+                        }
+                        Err(error) => {
+                            let log = place.as_ref().map(|world| world.site.log_end());
+                            wrong.lock().unwrap().push(format!(
+                                "{}: {error:#}\n  the daemon's log ends\n{}",
+                                one.name,
+                                log.unwrap_or_default()
+                            ));
+                            // What is wrong with it must not be counted against the next operation.
+                            place = None;
+                        }
+                    }
+                }
+            });
+        }
+    });
+    let wrong = wrong.into_inner().unwrap();
+    eprintln!(
+        "{test}: {} operations, {} {what}, {} wrong",
+        ALL.len(),
+        count.into_inner(),
+        wrong.len()
+    );
+    ensure!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+    Ok(())
+}
