@@ -17,8 +17,8 @@ use crate::machine::{ErrorKind, MachineError};
 const DIRECTORY: &str = "/run/dockside";
 const FILE: &str = "/run/dockside/firewall.lock";
 
-/// Longer than a few programs may take, and shorter than the 60 s that Docker waits for.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Longer than one program may take, and shorter than the 60 s that Docker waits for.
+const PATIENCE: Duration = Duration::from_secs(45);
 
 /// Within the daemon.
 static TURN: Mutex<()> = Mutex::new(());

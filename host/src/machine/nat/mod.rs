@@ -16,6 +16,7 @@
 mod base;
 mod check;
 mod digest;
+mod flows;
 mod forwarding;
 mod iptables;
 mod listing;
@@ -170,13 +171,16 @@ pub fn perform(set: &RuleSet) -> Result<(), MachineError> {
         // After the table, which notes what is made here.
         done = iptables::ensure(&before, &lock);
     }
-    done.and_then(|()| localnet::perform(set)).inspect_err(|_| {
+    done = done.and_then(|()| localnet::perform(set));
+    let is_new = !before.ids().any(|id| id == set.id);
+    match &done {
+        Ok(()) if is_new => flows::forget(set, &lock),
+        // The caller undoes it as well; what failed is the better text to report.
+        Err(_) if is_new => drop(remove(set, &lock)),
         // What could not be put right does not make what was there before worse.
-        if !before.ids().any(|id| id == set.id) {
-            // The caller undoes it as well; what failed is the better text to report.
-            let _ = remove(set, &lock);
-        }
-    })
+        _ => {}
+    }
+    done
 }
 
 /// Takes the rules away, and with the last ones the table and the chain in iptables.
@@ -194,14 +198,16 @@ pub fn undo(set: &RuleSet) -> Result<(), MachineError> {
 
 fn remove(set: &RuleSet, lock: &Lock) -> Result<(), MachineError> {
     let before = Overview::read()?;
-    if before.ids().any(|id| id == set.id)
-        && let Err(error) = script::undo(set).run(lock)
-        // Something of it was removed by others, or was never like this.
-        && let Some(listing) = Listing::read()?
-    {
-        script::undo_found(&listing, set)
-            .run(lock)
-            .map_err(|_| error)?;
+    if before.ids().any(|id| id == set.id) {
+        if let Err(error) = script::undo(set).run(lock)
+            // Something of it was removed by others, or was never like this.
+            && let Some(listing) = Listing::read()?
+        {
+            script::undo_found(&listing, set)
+                .run(lock)
+                .map_err(|_| error)?;
+        }
+        flows::forget(set, lock);
     }
     if before.ids().all(|id| id == set.id) {
         return remove_table(&before, lock);

@@ -18,9 +18,9 @@ use crate::machine::{ErrorKind, MachineError};
 /// Where programs are looked for, whatever the daemon's own environment says.
 const DIRECTORIES: [&str; 4] = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
-/// How long a program may take. They take milliseconds; more than that is waiting for another one's lock, and a call of Docker's for a
-/// network ends after 60 s.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a program may take. They take milliseconds, on a machine that is short of everything a second; more than that is waiting for
+/// another one's lock. A call of Docker's for a network ends after 60 s.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Most that is read of what a program prints.
 const MOST_OUTPUT: u64 = 64 << 20;

@@ -1,8 +1,10 @@
 //! What arrives, what does not, and whom the other side sees.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, UdpSocket};
 
-use super::machine::{engine_starts, engines_network, on_a_machine, serve, sh, tcp, topology, udp};
+use super::machine::{
+    engine_starts, engines_network, on_a_machine, serve, sh, tcp, topology, udp, within,
+};
 use crate::machine::nat::{Family, Rule, RuleSet, Transport, perform, turn_on_forwarding, undo};
 
 fn set(id: &str, rules: Vec<Rule>) -> RuleSet {
@@ -308,6 +310,40 @@ on_a_machine! {
             ("a", "192.0.2.2", 80, None),
             ("c", "192.0.2.2", 80, Some("out 192.0.2.1")),
         ]);
+    }
+
+    fn a_flow_that_does_not_stop_follows_the_port() {
+        if crate::machine::nat::program::find("conntrack").is_none() {
+            return println!("skipped: there is no conntrack");
+        }
+        topology();
+        servers();
+        engine_starts("iptables");
+        perform(&set("a0", network(0))).unwrap();
+        let to = |container: &str| set("b0", vec![publish(Transport::Udp, None, 8080, container)]);
+        for (host, first, second) in [("192.0.2.1", "10.9.0.2", "10.9.0.3"), ("2001:db8::1", "fd09::2", "fd09::3")] {
+            let client = within("out", || UdpSocket::bind("[::]:4000").unwrap());
+            let ask = || {
+                let address: IpAddr = host.parse().unwrap();
+                let address = match address {
+                    IpAddr::V4(v4) => v4.to_ipv6_mapped().into(),
+                    v6 @ IpAddr::V6(_) => v6,
+                };
+                client.send_to(b"who", (address, 8080)).unwrap();
+                client.set_read_timeout(Some(std::time::Duration::from_secs(1))).unwrap();
+                let mut buffer = [0; 64];
+                let length = client.recv(&mut buffer).ok()?;
+                Some(buffer[..1].to_vec()).filter(|_| length > 0)
+            };
+            assert_eq!(ask(), None);
+            perform(&to(first)).unwrap();
+            assert_eq!(ask().as_deref(), Some(&b"a"[..]));
+            undo(&to(first)).unwrap();
+            assert_eq!(ask(), None);
+            perform(&to(second)).unwrap();
+            assert_eq!(ask().as_deref(), Some(&b"b"[..]));
+            undo(&to(second)).unwrap();
+        }
     }
 
     fn neighbours_do_not_reach_the_hosts_loopback_addresses() {
