@@ -52,20 +52,15 @@ pub fn attached(file: &Path) -> Result<Option<PathBuf>, MachineError> {
     for entry in fs::read_dir("/sys/block").map_err(wrong)? {
         let entry = entry.map_err(wrong)?;
         // A device that has no file, or that is just given free, has no such attribute.
-        let Ok(text) = fs::read_to_string(entry.path().join("loop/backing_file")) else {
+        let Ok(text) = fs::read(entry.path().join("loop/backing_file")) else {
             continue;
         };
-        let text = text.strip_suffix('\n').unwrap_or(&text);
-        // A device that was attached in a mount namespace which is gone shows the path below the root of its file system only. The name alone
-        // tells images apart: it is minted.
-        let is_end = |path: &Path| {
-            let end = path.strip_prefix("/").unwrap_or(path);
-            resolved.as_deref().is_some_and(|file| file.ends_with(end))
-        };
-        let same = match text.strip_suffix(" (deleted)") {
-            Some(gone) => path(gone) == file || resolved.as_deref() == Some(path(gone)),
+        let text = text.strip_suffix(b"\n").unwrap_or(&text);
+        let shown = |text| Path::new(OsStr::from_bytes(text));
+        let same = match text.strip_suffix(b" (deleted)") {
+            Some(gone) => shown(gone) == file || resolved.as_deref() == Some(shown(gone)),
             None => {
-                let path = path(text);
+                let path = shown(text);
                 path == file
                     || resolved.as_deref() == Some(path)
                     || wanted.is_some() && identity(path) == wanted

@@ -110,6 +110,8 @@ pub(super) fn freeze<'a>(
 ) -> Result<Frozen<'a>, MachineError> {
     let failed =
         |error: std::io::Error| MachineError::io(&format!("freeze {}", name.display()), &error);
+    let thawing = tool::require("fsfreeze", "util-linux")?;
+    let reading = tool::require("xargs", "findutils")?;
     let root = root(device, filesystem, name)?;
     let (reader, writer) = std::io::pipe().map_err(failed)?;
     // The image is open for reading only, so that as standard error it takes the lock along and no text.
@@ -119,7 +121,8 @@ pub(super) fn freeze<'a>(
             "--ignore-signal=INT",
             "--ignore-signal=HUP",
         ])
-        .args(["xargs", "fsfreeze", "--unfreeze", OUTPUT])
+        .args([reading, thawing])
+        .args(["--unfreeze", OUTPUT])
         .input(reader)
         .output(root.try_clone().map_err(failed)?)
         .start(image.try_clone().map_err(failed)?)?;

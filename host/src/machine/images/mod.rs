@@ -117,11 +117,7 @@ pub fn perform(image: &Image, deadline: Instant) -> Result<(), MachineError> {
     }
     let failed =
         |error: io::Error| MachineError::io(&format!("make {}", image.file.display()), &error);
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(image.directory())
-        .map_err(failed)?;
+    make_directory(image.directory()).map_err(failed)?;
     let directory = File::open(image.directory()).map_err(failed)?;
     if image.file.symlink_metadata().is_ok() {
         return Err(MachineError::new(
@@ -262,6 +258,21 @@ fn full(work: &Work<'_>, error: MachineError) -> MachineError {
             ),
         ),
         _ => error,
+    }
+}
+
+/// Makes a directory with those above it, for root alone, so that they are still there when the machine stops.
+fn make_directory(directory: &Path) -> io::Result<()> {
+    if directory.is_dir() {
+        return Ok(());
+    }
+    let Some(above) = directory.parent() else {
+        return Ok(());
+    };
+    make_directory(above)?;
+    match DirBuilder::new().mode(0o700).create(directory) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => File::open(above)?.sync_all(),
     }
 }
 

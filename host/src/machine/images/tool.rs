@@ -92,7 +92,7 @@ impl<'a> Tool<'a> {
 
     /// Starts it, with its own standard error.
     pub(super) fn start(self, errors: impl Into<Stdio>) -> Result<Child, MachineError> {
-        let program = find(self.program).ok_or_else(|| self.missing())?;
+        let program = require(self.program, self.package)?;
         Command::new(program)
             .args(&self.arguments)
             .env_clear()
@@ -144,23 +144,20 @@ impl<'a> Tool<'a> {
             }
         }
     }
-
-    fn missing(&self) -> MachineError {
-        MachineError::new(
-            ErrorKind::Missing,
-            format!(
-                "{} is not installed: install the package {}",
-                self.program, self.package
-            ),
-        )
-    }
 }
 
-fn find(program: &str) -> Option<PathBuf> {
+/// The path of a tool.
+pub(super) fn require(program: &str, package: &str) -> Result<PathBuf, MachineError> {
     DIRECTORIES
         .iter()
         .map(|directory| Path::new(directory).join(program))
         .find(|path| path.is_file())
+        .ok_or_else(|| {
+            MachineError::new(
+                ErrorKind::Missing,
+                format!("{program} is not installed: install the package {package}"),
+            )
+        })
 }
 
 /// Waits for a process up to a deadline. `None` says that it still runs.

@@ -137,7 +137,7 @@ fn a_copy_shares_its_blocks_where_the_file_system_can() {
             };
             perform(&source, soon()).unwrap();
             let mounted = place.mount(&source);
-            let data: Vec<u8> = (0..40 * MIB).map(|byte| (byte % 253) as u8).collect();
+            let data: Vec<u8> = (0..253_u8).cycle().take(40 << 20).collect();
             fs::write(mounted.path.join("data"), &data).unwrap();
             rustix::fs::syncfs(File::open(&mounted.path).unwrap()).unwrap();
             rustix::fs::syncfs(File::open(&base_mounted.path).unwrap()).unwrap();

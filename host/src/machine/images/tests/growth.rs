@@ -44,13 +44,13 @@ fn an_image_grows_with_what_is_in_it_mounted_or_not() {
             perform(&image, soon()).unwrap();
             let mounted = place.mount(&image);
             let before = room(&mounted.path);
-            let data: Vec<u8> = (0..10 * MIB).map(|byte| (byte % 251) as u8).collect();
+            let data: Vec<u8> = (0..4 * MIB).map(|byte| (byte % 251) as u8).collect();
             fs::write(mounted.path.join("data"), &data).unwrap();
             let mut kept = Some(mounted);
             if !online {
                 kept = None;
             }
-            let to = image.size * 3;
+            let to = image.size * 2;
             can_grow(&growth(&image, to)).unwrap();
             if online && !allowed(filesystem) {
                 let error = grow(&growth(&image, to), soon()).unwrap_err();
@@ -58,7 +58,7 @@ fn an_image_grows_with_what_is_in_it_mounted_or_not() {
                 kept = None;
             }
             // A second time, and a smaller one later, are what a ledger does that was interrupted.
-            for to in [to, to, image.size * 2, image.size] {
+            for to in [to, to, image.size] {
                 grow(&growth(&image, to), soon()).unwrap();
             }
             assert_eq!(kept.is_some(), attached(&image.file).unwrap().is_some());
@@ -66,12 +66,12 @@ fn an_image_grows_with_what_is_in_it_mounted_or_not() {
             let mounted = kept.unwrap_or_else(|| place.mount(&image));
             let after = room(&mounted.path);
             assert!(
-                after > before * 2,
+                after > before * 3 / 2,
                 "{filesystem} {online}: {before} {after}"
             );
             assert!(fs::read(mounted.path.join("data")).unwrap() == data);
             // Room that can be written to.
-            let more = vec![7; usize::try_from(image.size + 20 * MIB).unwrap()];
+            let more = vec![7; usize::try_from(image.size * 3 / 4 + 40 * MIB).unwrap()];
             fs::write(mounted.path.join("more"), &more).unwrap();
             drop(mounted);
             sound(&image);

@@ -47,14 +47,14 @@ fn undo_leaves_nothing_of_a_perform_that_was_killed_at_any_instant() {
     for filesystem in Filesystem::ALL {
         let mut image = place.image(&format!("new-{filesystem}"), filesystem);
         image.owner.mode = 0o1770;
-        for round in 0..12 {
+        for round in 0..8 {
             let child = again(
                 "kills::undo_leaves_nothing_of_a_perform_that_was_killed_at_any_instant",
                 IMAGE,
                 &record(&image),
             );
             until("it began", || place.path().join("images").exists());
-            thread::sleep(Duration::from_micros(3_700 * round));
+            thread::sleep(Duration::from_micros(5_300 * round));
             assert!(killed(child));
             match look(&image).unwrap() {
                 Presence::Absent => {}
@@ -81,17 +81,17 @@ fn a_copy_that_was_killed_while_its_source_was_frozen_leaves_nothing_and_the_wri
         source.size = 512 * MIB;
         perform(&source, soon()).unwrap();
         let mounted = place.mount(&source);
-        fs::write(mounted.path.join("data"), vec![5; 200 << 20]).unwrap();
+        fs::write(mounted.path.join("data"), vec![5; 128 << 20]).unwrap();
         let copy = place.copy("copy", &source);
         let mark = source.file.with_file_name(".copy.img.frozen");
-        for round in 0..12 {
+        for round in 0..6 {
             let child = again(
                 "kills::a_copy_that_was_killed_while_its_source_was_frozen_leaves_nothing_and_the_writers_go_on",
                 IMAGE,
                 &record(&copy),
             );
             until("the copy began", || mark.exists());
-            thread::sleep(Duration::from_micros(2_900 * round));
+            thread::sleep(Duration::from_micros(4_700 * round));
             assert!(killed(child));
             // Without the help of `undo`.
             writable(&mounted.path);
