@@ -96,10 +96,16 @@ impl Sandbox {
             context
         })?;
         wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
-        bindings::effects::Effects::add_to_linker::<_, HasSelf<CallContext>>(
-            &mut linker,
-            |context| context,
-        )?;
+        // One by one: the generated world would define the interfaces once more that it only uses.
+        macro_rules! link {
+            ($($interface:ident),*) => {
+                $(bindings::effects::$interface::add_to_linker::<_, HasSelf<CallContext>>(
+                    &mut linker,
+                    |context| context,
+                )?;)*
+            };
+        }
+        link!(mounts, images, links, nat, secrets, outbox);
         Ok(Arc::new(Sandbox {
             compiler: compile::Compiler::new(&engine, settings)?,
             engine,
