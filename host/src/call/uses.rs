@@ -85,12 +85,10 @@ pub(super) fn plan(
             // The engine only asks to remove what no container of its own refers to, so what is left was never ended.
             match record.uses.first() {
                 None => Plan::Ask,
-                Some(stale) => {
-                    Plan::UnmountFirst(Box::new(Call::Volume(volume::Call::Unmount {
-                        name: name.clone(),
-                        id: stale.id.clone(),
-                    })))
-                }
+                Some(stale) => Plan::UnmountFirst(Box::new(Call::Volume(volume::Call::Unmount {
+                    name: name.clone(),
+                    id: stale.id.clone(),
+                }))),
             }
         }
         _ => Plan::Ask,
@@ -122,5 +120,160 @@ fn add(uses: &mut Vec<VolumeUse>, id: &str, engine: &EngineProcess) {
             count: 1,
             engine: engine.clone(),
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing
+    )]
+    use super::*;
+    use crate::store::{Outcome, Quota, Store};
+
+    fn engine(name: &str) -> EngineProcess {
+        // A name is a process, and behind a dot the start of the machine: `a`, `b`, `a.2`.
+        let (process, boot) = name.split_once('.').unwrap_or((name, "1"));
+        EngineProcess {
+            pid: u32::from(process.as_bytes()[0]),
+            started: 7,
+            boot: boot.to_owned(),
+        }
+    }
+
+    fn call(what: &str, id: &str) -> Call {
+        let (name, id) = ("v".to_owned(), id.to_owned());
+        Call::Volume(match what {
+            "mount" => volume::Call::Mount { name, id },
+            "unmount" => volume::Call::Unmount { name, id },
+            _ => volume::Call::Remove { name },
+        })
+    }
+
+    /// Plays calls, and says for each what the host does: `ask`, `mounted`, `nothing`, `refuse`, or `unmount ID` before it asks.
+    async fn play(calls: &[(&str, &str, &str)]) -> Vec<String> {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let state = store.plugin("p").unwrap();
+        let mut transaction = Transaction::new(Arc::clone(&state), Quota::default());
+        transaction.put_volume(VolumeRecord {
+            name: "v".to_owned(),
+            created_at: 0,
+            options: Vec::new(),
+            directory: Some("d".to_owned()),
+            uses: Vec::new(),
+        });
+        assert!(matches!(
+            store.commit(transaction).await.unwrap(),
+            Outcome::Committed { .. }
+        ));
+        let mut said = Vec::new();
+        for (what, id, from) in calls {
+            let (call, engine) = (call(what, id), engine(from));
+            let mut transaction = Transaction::new(Arc::clone(&state), Quota::default());
+            let plan = plan(&mut transaction, &call, &engine, |_, _| true);
+            if matches!(plan, Plan::Ask) {
+                begun(&mut transaction, &call, &engine);
+            }
+            said.push(match plan {
+                Plan::Ask => "ask".to_owned(),
+                Plan::Mounted(_) => "mounted".to_owned(),
+                Plan::Nothing => "nothing".to_owned(),
+                Plan::Refuse(error) => {
+                    assert_eq!(error.code, ErrorCode::InUse);
+                    "refuse".to_owned()
+                }
+                Plan::UnmountFirst(first) => match *first {
+                    Call::Volume(volume::Call::Unmount { id, .. }) => format!("unmount {id}"),
+                    _ => panic!("{first:?}"),
+                },
+            });
+            assert!(matches!(
+                store.commit(transaction).await.unwrap(),
+                Outcome::Committed { .. }
+            ));
+        }
+        said
+    }
+
+    #[tokio::test]
+    async fn the_driver_mounts_for_the_first_use_and_unmounts_after_the_last() {
+        let (mount, unmount, remove) = ("mount", "unmount", "remove");
+        type Play<'a> = &'a [(&'a str, &'a str, &'a str, &'a str)];
+        let table: &[(&str, Play<'_>)] = &[
+            (
+                "two containers",
+                &[
+                    (mount, "1", "a", "ask"),
+                    (mount, "2", "a", "mounted"),
+                    (unmount, "1", "a", "nothing"),
+                    (unmount, "2", "a", "ask"),
+                    (remove, "", "a", "ask"),
+                ],
+            ),
+            (
+                "docker cp mounts twice under one ID",
+                &[
+                    (mount, "1", "a", "ask"),
+                    (mount, "1", "a", "mounted"),
+                    (unmount, "1", "a", "nothing"),
+                    (unmount, "1", "a", "ask"),
+                ],
+            ),
+            (
+                "an engine that was killed ends nothing, and its successor takes over",
+                &[
+                    (mount, "1", "a", "ask"),
+                    (mount, "1", "a", "mounted"),
+                    (mount, "1", "b", "mounted"),
+                    (unmount, "1", "b", "ask"),
+                ],
+            ),
+            (
+                "after a live restore the successor unmounts what it never mounted",
+                &[(mount, "1", "a", "ask"), (unmount, "1", "b", "ask")],
+            ),
+            (
+                "an unmount too many is nothing",
+                &[
+                    (mount, "1", "a", "ask"),
+                    (unmount, "2", "a", "nothing"),
+                    (unmount, "1", "a", "ask"),
+                ],
+            ),
+            (
+                "no removal while the same engine uses it",
+                &[
+                    (mount, "1", "a", "ask"),
+                    (remove, "", "a", "refuse"),
+                    (unmount, "1", "a", "ask"),
+                    (remove, "", "a", "ask"),
+                ],
+            ),
+            (
+                "what a dead engine left is unmounted by the removal",
+                &[(mount, "1", "a", "ask"), (remove, "", "b", "unmount 1")],
+            ),
+            (
+                "no use survives a restart of the machine",
+                &[
+                    (mount, "1", "a", "ask"),
+                    (mount, "1", "a.2", "ask"),
+                    (unmount, "1", "a.2", "ask"),
+                    (remove, "", "a.2", "ask"),
+                ],
+            ),
+        ];
+        for (title, calls) in table {
+            let given: Vec<_> = calls
+                .iter()
+                .map(|(what, id, from, _)| (*what, *id, *from))
+                .collect();
+            let wanted: Vec<&str> = calls.iter().map(|(.., wanted)| *wanted).collect();
+            assert_eq!(play(&given).await, wanted, "{title}");
+        }
     }
 }

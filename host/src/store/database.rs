@@ -18,7 +18,7 @@ use super::table::{Change, Row, Table, Version};
 const APPLICATION_ID: i64 = 0x646f_636b;
 
 /// Schema step N takes a database from `user_version` N to N + 1.
-const STEPS: [&str; 2] = [include_str!("schema.sql"), include_str!("effects.sql")];
+pub(super) const STEPS: [&str; 2] = [include_str!("schema.sql"), include_str!("effects.sql")];
 
 /// How long a commit waits for an operator's own `sqlite3` to finish. Shorter than any of Docker's deadlines.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);

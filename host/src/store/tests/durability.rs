@@ -51,8 +51,8 @@ fn a_closed_store_is_one_file_that_only_its_user_can_read() {
 fn databases_of_others_and_of_newer_versions_are_refused() {
     let cases = [
         (
-            "PRAGMA user_version = 2",
-            "schema version 2, and this dockside knows versions up to 1",
+            "PRAGMA user_version = 3",
+            "schema version 3, and this dockside knows versions up to 2",
         ),
         ("PRAGMA application_id = 7", "not a database of dockside's"),
     ];

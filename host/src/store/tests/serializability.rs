@@ -181,7 +181,9 @@ proptest! {
     ) {
         // Without the thread, so that the order inside a group is known.
         let connection = Connection::open_in_memory().unwrap();
-        connection.execute_batch(include_str!("../schema.sql")).unwrap();
+        for step in database::STEPS {
+            connection.execute_batch(step).unwrap();
+        }
         let mut committer = Committer::new(connection, "test".into()).unwrap();
         let plugin = Arc::new(PluginState::new("p", Snapshot::default()));
         let mut model = Model::default();
