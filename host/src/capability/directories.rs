@@ -11,7 +11,7 @@ use wasmtime::component::Resource;
 
 use super::held::answered;
 use crate::catalog::directory_root;
-use crate::ledger::{Kind, take_back};
+use crate::ledger::{Kind, remove_unused, take_back};
 use crate::sandbox::CallContext;
 use crate::sandbox::bindings::host::dockside::host::directories::{
     Attributes, Error, Host, HostDirectory,
@@ -329,7 +329,7 @@ pub async fn recover(store: &Store, data: &Path) -> Result<(), StoreError> {
                 continue;
             }
             let path = entry.path();
-            match std::fs::remove_dir(&path) {
+            match remove_unused(&path) {
                 Ok(()) => {
                     tracing::info!(path = %path.display(), "removed the directory of a call that was not finished")
                 }

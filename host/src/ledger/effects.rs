@@ -308,9 +308,36 @@ impl Inner {
 
 /// Never more than the empty directory that the call made: if something is in it, it is not ours to judge.
 pub fn take_back(path: &Path) {
-    if let Err(error) = std::fs::remove_dir(path) {
+    if let Err(error) = remove_unused(path) {
         tracing::warn!(path = %path.display(), %error, "cannot remove the directory of a call that failed");
     }
+}
+
+/// What overlayfs makes in its work directory and leaves there.
+const LEFT_BY_OVERLAYS: [&str; 2] = ["work", "index"];
+
+/// Removes a directory in which nobody has put anything.
+///
+/// # Errors
+/// When there is something in it, or the file system says no.
+pub fn remove_unused(path: &Path) -> std::io::Result<()> {
+    let error = match std::fs::remove_dir(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::DirectoryNotEmpty => error,
+        done => return done,
+    };
+    let names = std::fs::read_dir(path)?
+        .map(|entry| entry.map(|entry| entry.file_name()))
+        .collect::<std::io::Result<Vec<_>>>()?;
+    if names
+        .iter()
+        .any(|name| !LEFT_BY_OVERLAYS.iter().any(|left| name == *left))
+    {
+        return Err(error);
+    }
+    for name in names {
+        std::fs::remove_dir(path.join(name))?;
+    }
+    std::fs::remove_dir(path)
 }
 
 /// Reads a secret.

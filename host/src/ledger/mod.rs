@@ -16,7 +16,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 pub use effect::{Effect, Kind, Secrets};
-pub use effects::{Effects, Guard, blocking, resolve as secret, take_back};
+pub use effects::{Effects, Guard, blocking, remove_unused, resolve as secret, take_back};
 pub use inventory::{Finding, Health, Item, Repair};
 pub use recover::{Fact, Fate};
 
