@@ -188,6 +188,8 @@ fn mounts(world: &World, lines: &mut Vec<Line>) -> Result<()> {
             if field.starts_with("/dev/loop") {
                 "/dev/loop".clone_into(field);
             }
+            // Only from the second mount on, when the first has written one down.
+            *field = field.replace(",uuid=on", "");
         }
         lines.push(line(
             "mount",
@@ -245,7 +247,9 @@ fn rules(text: &str, lines: &mut Vec<Line>) {
         } else if trimmed.ends_with('{') && raw.starts_with("\t") && !raw.starts_with("\t\t") {
             trimmed.clone_into(&mut chain);
         }
-        if !table.starts_with("inet dockside") || trimmed.is_empty() || trimmed == "}" {
+        // `made_` says whether iptables had been used before, which is forgotten with the table.
+        let is_note = trimmed.starts_with("chain made_");
+        if !table.starts_with("inet dockside") || is_note || trimmed.is_empty() || trimmed == "}" {
             continue;
         }
         // The elements of a set come in the kernel's order, several to a line.
@@ -333,7 +337,12 @@ fn is_the_kernels_own(what: &str, item: &Value) -> bool {
         "route" => ["fe80", "ff00", "::1", "multicast", "anycast"]
             .iter()
             .any(|own| text("dst").starts_with(own) || text("type") == *own),
-        "fdb" => text("mac").starts_with("33:33") || text("mac").starts_with("01:00:5e"),
+        // Others are learned from what passes.
+        "fdb" => {
+            !matches!(text("state"), "permanent" | "static")
+                || text("mac").starts_with("33:33")
+                || text("mac").starts_with("01:00:5e")
+        }
         _ => false,
     }
 }

@@ -133,8 +133,12 @@ fn each(world: &World, case: &Case) -> Result<usize> {
             let answer = caller.call_once(method, &body).with_context(at)?;
             let visits = world.visits()?;
             let came_there = visits.contains(&("hostcall".to_owned(), number));
+            // What it reads, the host can answer from what it knows.
+            let may_go_on = ["Get", "List", "Path"]
+                .iter()
+                .any(|read| method.ends_with(read));
             ensure!(
-                goes_on(method, &answer) != came_there,
+                goes_on(method, &answer) != came_there || may_go_on,
                 "{}: {answer:?}",
                 at()
             );

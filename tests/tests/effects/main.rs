@@ -129,9 +129,19 @@ fn removed(world: &World, name: &str) -> Result<()> {
         .with_context(|| format!("the volume {name}"))
 }
 
-/// What `Get` shows of a volume.
+/// What `Get` shows of a volume. Docker has texts there; these are JSON.
 fn status(world: &World, name: &str) -> Result<Value> {
-    Ok(call(world, "VolumeDriver.Get", json!({ "Name": name }))?.at("/Volume/Status"))
+    let shown = call(world, "VolumeDriver.Get", json!({ "Name": name }))?.at("/Volume/Status");
+    let fields = shown.as_object().context("no status")?.iter();
+    Ok(fields
+        .map(|(name, text)| {
+            let value = text.as_str().map(serde_json::from_str);
+            (
+                name.clone(),
+                value.and_then(Result::ok).unwrap_or_else(|| text.clone()),
+            )
+        })
+        .collect())
 }
 
 /// Nothing of a plugin is on the machine, or in the database.

@@ -52,6 +52,11 @@ pub(crate) const ALL: &[Operation] = &[
         "mkdir low; mkdir up; mkdir work",
         "overlay m low up work",
     ),
+    one(
+        "overlay with its directories",
+        "",
+        "mkdir low; mkdir up; mkdir work; overlay m low up work",
+    ),
     one("host path", "", "hostpath m OUTSIDE ro"),
     one("unmount tmpfs", "tmpfs m 4m", "unmount m"),
     one("unmount bind", "mkdir d; bind m d", "unmount m"),

@@ -64,8 +64,8 @@ fn after_a_restart_of_the_machine_references_are_reset_and_volumes_mount_again()
         ensure!(!now.has(gone), "{gone} is there after the restart:\n{now}");
     }
     ensure!(
-        !now.to_string().contains("dk"),
-        "a link is known after the restart:\n{now}"
+        !now.to_string().contains("\"ifname\":\"dk"),
+        "a link is there after the restart:\n{now}"
     );
     let shown = status(&world, "v")?;
     ensure!(
