@@ -9,6 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::fs::fstatvfs;
+use rustix::thread::{CapabilitySet, capabilities};
 use serde::{Deserialize, Serialize};
 
 use super::apart::Apart;
@@ -32,12 +33,18 @@ pub struct Growth {
     pub to: u64,
 }
 
-/// Says whether an image can grow: it is there, it does not shrink, and the disk has the room.
+/// Says whether an image can grow: it is there, it does not shrink, the disk has the room, and the kernel lets it grow where it is mounted.
 ///
 /// # Errors
-/// [`ErrorKind::NotFound`], [`ErrorKind::Invalid`] or, with the figures, [`ErrorKind::Exhausted`].
+/// [`ErrorKind::NotFound`], [`ErrorKind::Invalid`], [`ErrorKind::Missing`] or, with the figures, [`ErrorKind::Exhausted`].
 pub fn can_grow(growth: &Growth) -> Result<(), MachineError> {
-    check(growth, &open(growth)?).map(|_| ())
+    check(growth, &open(growth)?)?;
+    let allowed = growth.filesystem != Filesystem::Ext4
+        || capabilities(None).is_ok_and(|own| own.effective.contains(CapabilitySet::SYS_RESOURCE));
+    if !allowed && attached(&growth.file)?.is_some() {
+        return Err(not_allowed(&growth.file));
+    }
+    Ok(())
 }
 
 /// Grows an image, mounted or not. Done again, it does what is left to do.
@@ -80,14 +87,18 @@ pub fn grow(growth: &Growth, deadline: Instant) -> Result<(), MachineError> {
     match (grown, device) {
         (Grown::Yes, _) => Ok(()),
         (Grown::NotAllowed, None) => at_rest(&file, name, deadline),
-        (Grown::NotAllowed, Some(_)) => Err(MachineError::new(
-            ErrorKind::Missing,
-            format!(
-                "the ext4 in {} cannot grow while it is mounted, for the daemon has no CAP_SYS_RESOURCE: give it that capability, or unmount the volume first",
-                name.display()
-            ),
-        )),
+        (Grown::NotAllowed, Some(_)) => Err(not_allowed(name)),
     }
+}
+
+fn not_allowed(name: &Path) -> MachineError {
+    MachineError::new(
+        ErrorKind::Missing,
+        format!(
+            "the ext4 in {} cannot grow while it is mounted, for the daemon has no CAP_SYS_RESOURCE: give it that capability, or unmount the volume first",
+            name.display()
+        ),
+    )
 }
 
 /// Whether the kernel let a mounted file system grow.

@@ -51,11 +51,14 @@ fn an_image_grows_with_what_is_in_it_mounted_or_not() {
                 kept = None;
             }
             let to = image.size * 2;
-            can_grow(&growth(&image, to)).unwrap();
+            let can = can_grow(&growth(&image, to));
             if online && !allowed(filesystem) {
+                assert_eq!(can.unwrap_err().kind, ErrorKind::Missing);
                 let error = grow(&growth(&image, to), soon()).unwrap_err();
                 assert_eq!(error.kind, ErrorKind::Missing, "{error}");
                 kept = None;
+            } else {
+                can.unwrap();
             }
             // A second time, and a smaller one later, are what a ledger does that was interrupted.
             for to in [to, to, image.size] {
