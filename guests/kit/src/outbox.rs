@@ -8,8 +8,8 @@ use serde::Serialize;
 
 use crate::{Error, Result, sys};
 
-/// A name for this call that is the same when the host runs the call again: fit as an idempotency key. Outgoing HTTP requests carry it as
-/// `Idempotency-Key` unless they have one.
+/// A name for this call that is the same when the host runs the call again: fit as an idempotency key. Outgoing HTTP requests carry it,
+/// with their number in the call, as `Idempotency-Key` unless they have one.
 pub fn call_key() -> String {
     sys::call_key()
 }

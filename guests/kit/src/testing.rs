@@ -139,6 +139,7 @@ impl Drop for Call {
 pub fn call<T>(method: impl FnOnce() -> Result<T>) -> Result<T> {
     let before = memory(|memory| {
         memory.calls += 1;
+        memory.sent = 0;
         memory.notes.clear();
         memory.machine.clone()
     });

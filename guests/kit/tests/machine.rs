@@ -319,8 +319,8 @@ fn a_call_that_fails_leaves_nothing_but_its_notes() {
     assert_eq!(
         keys,
         [
-            ("Idempotency-Key".into(), "call-1".to_owned()),
-            ("Idempotency-Key".into(), "call-3".into()),
+            ("Idempotency-Key".into(), "call-1-1".to_owned()),
+            ("Idempotency-Key".into(), "call-3-1".into()),
         ]
     );
 }

@@ -44,6 +44,8 @@ pub(crate) struct Memory {
     pub(crate) secrets: BTreeMap<String, (Vec<u8>, bool)>,
     pub(crate) log: Vec<(Level, String)>,
     pub(crate) calls: u64,
+    /// Requests of the call.
+    pub(crate) sent: u64,
     pub(crate) notes: Vec<Vec<u8>>,
     pub(crate) unsettled: Vec<(String, Vec<u8>)>,
     pub(crate) answerer: Option<Answerer>,

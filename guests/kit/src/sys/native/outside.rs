@@ -60,7 +60,11 @@ pub(crate) fn send(request: &Request, _target: &Target<'_>) -> Result<Response> 
     let mut request = request.clone();
     let is_key = |(name, _): &(String, String)| name.eq_ignore_ascii_case("idempotency-key");
     if !request.headers.iter().any(is_key) {
-        request = request.header("Idempotency-Key", call_key());
+        let key = memory(|memory| {
+            memory.sent += 1;
+            format!("call-{}-{}", memory.calls, memory.sent)
+        });
+        request = request.header("Idempotency-Key", key);
     }
     // The answer may ask the host for something.
     let answerer = memory(|memory| {
@@ -68,7 +72,7 @@ pub(crate) fn send(request: &Request, _target: &Target<'_>) -> Result<Response> 
         memory.answerer.take()
     });
     let Some(mut answerer) = answerer else {
-        return refuse(Refusal::Unreachable, "the host cannot be reached");
+        return refuse(Refusal::Unreachable, "the server cannot be reached");
     };
     let answer = answerer(&request);
     memory(|memory| {

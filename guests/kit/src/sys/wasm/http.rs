@@ -23,42 +23,54 @@ fn failure(code: ErrorCode) -> Error {
     let (refusal, text) = match code {
         C::HttpRequestDenied => (
             Refusal::NotGranted,
-            "the operator has not granted this request",
+            "the operator has not granted this request; the plugin's log says what to add to its TOML file",
         ),
         C::DestinationIpProhibited => (
             Refusal::NotGranted,
-            "the operator has not granted requests to the address of that host",
+            "the operator has not granted requests to this server's address; the plugin's log says what to add to its TOML file",
         ),
         C::DnsTimeout | C::DnsError(_) => {
-            (Refusal::Unreachable, "the host's name cannot be resolved")
+            (Refusal::Unreachable, "the server's name cannot be resolved")
         }
         C::DestinationNotFound
         | C::DestinationUnavailable
         | C::DestinationIpUnroutable
         | C::ConnectionRefused
-        | C::ConnectionTimeout => (Refusal::Unreachable, "the host cannot be reached"),
+        | C::ConnectionTimeout => (Refusal::Unreachable, "the server cannot be reached"),
         C::ConnectionTerminated
         | C::ConnectionReadTimeout
         | C::ConnectionWriteTimeout
         | C::HttpResponseIncomplete
-        | C::HttpResponseTimeout => (Refusal::Unreachable, "the host stopped answering"),
-        C::ConnectionLimitReached => (Refusal::Exhausted, "there are too many connections"),
+        | C::HttpResponseTimeout => (Refusal::Unreachable, "the server does not answer in time"),
+        C::ConnectionLimitReached => (
+            Refusal::Exhausted,
+            "the plugin has as many connections as it may have",
+        ),
         C::TlsProtocolError | C::TlsCertificateError | C::TlsAlertReceived(_) => (
             Refusal::Unreachable,
-            "no safe connection: TLS or the host's certificate is at fault",
+            "there is no safe connection: TLS or the server's certificate is at fault",
         ),
         C::HttpRequestBodySize(_) => (Refusal::Exhausted, "the request is too large"),
-        C::HttpResponseBodySize(_) => (Refusal::Exhausted, "the answer is too large"),
+        C::HttpResponseBodySize(_)
+        | C::HttpResponseHeaderSectionSize(_)
+        | C::HttpResponseHeaderSize(_) => (Refusal::Exhausted, "the answer is too large"),
+        C::HttpRequestHeaderSectionSize(_) | C::HttpRequestHeaderSize(_) => (
+            Refusal::Invalid,
+            "the headers of the request cannot be sent; the plugin's log says why",
+        ),
         C::HttpRequestMethodInvalid => (Refusal::Invalid, "there is no such method"),
         C::HttpRequestUriInvalid | C::HttpRequestUriTooLong => {
             (Refusal::Invalid, "the URL makes no sense")
         }
         C::LoopDetected => (Refusal::Unreachable, "the answers lead in a circle"),
-        C::ConfigurationError => (Refusal::Missing, "the host is not set up for requests"),
+        C::ConfigurationError => (
+            Refusal::Missing,
+            "dockside is not set up for requests; the plugin's log says why",
+        ),
         C::InternalError(Some(text)) => return Error::refused(Refusal::Other, text),
         _ => (
             Refusal::Other,
-            "the other side does not speak HTTP as it should",
+            "the server does not speak HTTP as it should",
         ),
     };
     Error::refused(refusal, text)
