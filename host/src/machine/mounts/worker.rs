@@ -404,9 +404,10 @@ fn finish(mut child: Child, deadline: Instant) -> std::io::Result<End> {
             child.wait()?;
             return Ok(End::Stopped);
         }
-        return Ok(End::Stuck(std::thread::spawn(move || {
+        let reaper = std::thread::Builder::new().name("reap".to_owned());
+        return Ok(End::Stuck(reaper.spawn(move || {
             let _ = child.wait();
-        })));
+        })?));
     }
     let status = child.wait()?;
     let (mut output, mut errors) = (Vec::new(), Vec::new());

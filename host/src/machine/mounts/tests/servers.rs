@@ -183,3 +183,69 @@ fn a_server_that_refuses_or_is_silent_is_an_error_before_the_deadline() {
     let error = try_it(share, 5);
     assert_eq!(error.kind, ErrorKind::Unreachable, "{error}");
 }
+
+fn shell(command: &str) {
+    let status = Command::new("sh").args(["-c", command]).status().unwrap();
+    assert!(status.success(), "{command}");
+}
+
+/// A command for the end, also that of a test that fails.
+struct Finally(String);
+
+impl Drop for Finally {
+    fn drop(&mut self) {
+        shell(&self.0);
+    }
+}
+
+/// Cuts this machine off, so it runs after all others.
+#[test]
+fn a_mount_whose_server_is_gone_is_not_alive_and_is_taken_away() {
+    let (Ok(cut), Ok(heal)) = (
+        std::env::var("DOCKSIDE_TEST_CUT"),
+        std::env::var("DOCKSIDE_TEST_HEAL"),
+    ) else {
+        println!("skipped: no DOCKSIDE_TEST_CUT; tests/vm/mounts runs this last");
+        return;
+    };
+    let Some((server, path)) = served("DOCKSIDE_TEST_NFS", ":") else {
+        return;
+    };
+    let Some((host, share)) = served("DOCKSIDE_TEST_CIFS", "/") else {
+        return;
+    };
+    let Some(place) = Place::new() else { return };
+    let secret = |_: &str| Ok(std::env::var("DOCKSIDE_TEST_CIFS_PASSWORD").unwrap().into());
+    let all = [
+        place.mount(nfs(&server, &path, "4.2", &[("hard", "")])),
+        place.mount(nfs(&server, &path, "4.0", &[("nosharecache", "")])),
+        place.mount(Source::Cifs {
+            server: host,
+            share,
+            username: std::env::var("DOCKSIDE_TEST_CIFS_USER").ok(),
+            domain: None,
+            password: Some("the password".to_owned()),
+            options: owned(&[("hard", "")]),
+        }),
+    ];
+    let mut open = Vec::new();
+    for mount in &all {
+        perform_with(&worker(), mount, &secret, soon()).unwrap();
+        // Something that the server does not have yet.
+        let mut file = std::fs::File::create(mount.point.join("unwritten")).unwrap();
+        std::io::Write::write_all(&mut file, &[7; 1 << 16]).unwrap();
+        open.push(file);
+    }
+    // Closing waits for the server.
+    let _heal = Finally(heal);
+    shell(&cut);
+    for mount in &all {
+        let health = health_with(&worker(), &mount.point, Duration::from_secs(2));
+        assert_ne!(health, Health::Alive, "{mount:?}");
+        println!("{health:?}");
+        assert_eq!(look(mount).unwrap(), Presence::Present);
+    }
+    all.iter().for_each(unmake);
+    all.iter()
+        .for_each(|mount| place.assert_nothing_left(mount));
+}
