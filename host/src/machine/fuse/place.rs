@@ -25,6 +25,13 @@ impl Places {
     /// Where they are, or would be.
     pub(super) fn of(mount: &FuseMount, place: &Place) -> Result<Places, MachineError> {
         check_path("the directory for helpers", &place.runtime)?;
+        // Which ssh would replace in the names of its files.
+        if place.runtime.as_os_str().as_encoded_bytes().contains(&b'%') {
+            return Err(invalid(format!(
+                "the directory for helpers {} cannot be passed to ssh: it has a % in it",
+                place.runtime.display()
+            )));
+        }
         let parent = mount.point.parent().unwrap_or(Path::new("/"));
         let parent = match parent.canonicalize() {
             Ok(parent) => parent,
@@ -172,7 +179,7 @@ fn check_path(what: &str, path: &Path) -> Result<(), MachineError> {
         text.len() <= 3000
             && text
                 .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || b"/._:@+=-".contains(&byte))
+                .all(|byte| byte.is_ascii_alphanumeric() || b"/._:@%+=-".contains(&byte))
     });
     let absolute = path.is_absolute()
         && path.components().count() > 1
@@ -183,7 +190,7 @@ fn check_path(what: &str, path: &Path) -> Result<(), MachineError> {
         return Ok(());
     }
     Err(invalid(format!(
-        "{what} {:?} cannot be passed to a helper: it must be an absolute path without \"..\", of ASCII letters, digits and ._:@+=-",
+        "{what} {:?} cannot be passed to a helper: it must be an absolute path without \"..\", of ASCII letters, digits and ._:@%+=-",
         path.to_string_lossy()
     )))
 }

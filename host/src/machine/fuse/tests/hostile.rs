@@ -417,7 +417,7 @@ fn points_that_the_host_did_not_mint_are_never_touched() {
         (id, "/m\n/0123456789abcdef"),
         (id, "/m\0/0123456789abcdef"),
         (id, "/m m/0123456789abcdef"),
-        (id, "/m%h/0123456789abcdef"),
+        (id, "/m\\/0123456789abcdef"),
         (id, "/"),
         (id, ""),
         (id, &long),
