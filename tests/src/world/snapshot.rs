@@ -100,9 +100,17 @@ impl Snapshot {
         )
     }
 
-    /// Whether nothing remains that a daemon would still do.
+    /// Whether nothing remains that a daemon or the kernel would still do.
     pub fn is_settled(&self) -> bool {
-        !self.has("row intent") && !self.has("row doomed")
+        let count = |what: &str, part: &str| {
+            let lines = self.lines.iter().map(|line| &line.exact);
+            lines
+                .filter(|line| line.starts_with(what) && line.contains(part))
+                .count()
+        };
+        // The kernel lets go of a loop device a moment after the last mount of it.
+        let held = count("loop", "") <= count("mount", " /dev/loop");
+        held && !self.has("row intent") && !self.has("row doomed")
     }
 
     /// Whether there is a line that begins so: `link`, `mount`, `nft`, `iptables`, `loop`, `file`, `process`, `row object`.

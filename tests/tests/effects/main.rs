@@ -12,6 +12,7 @@ mod bundled;
 mod disk;
 mod drift;
 mod guest;
+mod hostile;
 mod kill;
 mod operations;
 mod reboot;
