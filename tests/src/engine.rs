@@ -1,5 +1,6 @@
 //! Throwaway Docker engines, through `tests/engine/engine`.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -8,6 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use anyhow::{Context, Result, bail, ensure};
 use tempfile::TempDir;
 
+use crate::daemon::{Daemon, Site};
 use crate::files;
 use crate::skip;
 
@@ -172,6 +174,56 @@ impl Engine {
     /// The API's socket.
     pub fn socket(&self) -> PathBuf {
         self.state().join("docker.sock")
+    }
+
+    /// A program of this machine on the engine's network. Among the engine's mounts as well, unless that has a tree of its own: then what is
+    /// mounted below [`shared`](Engine::shared) reaches the engine by propagation. It dies with the thread that starts it.
+    pub fn beside(&self, program: impl AsRef<OsStr>) -> Command {
+        let namespaces = self.state().join("ns");
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--net={}", namespaces.join("net").display()));
+        if self.tree.is_none() {
+            command.arg(format!("--mount={}", namespaces.join("mnt").display()));
+        }
+        command
+            .args(["--wd=/", "--", "setpriv", "--pdeathsig", "KILL", "--"])
+            .arg(program)
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a shell script [`beside`](Engine::beside) the engine and returns what it printed.
+    ///
+    /// # Errors
+    /// It failed; with what it said.
+    pub fn shell_beside(&self, script: &str) -> Result<String> {
+        let output = self.beside("sh").args(["-ec", script]).output()?;
+        ensure!(
+            output.status.success(),
+            "{script}: {}: {}",
+            output.status,
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// Runs a shell script in the engine's namespaces, with the engine's own programs, and returns what it printed.
+    ///
+    /// # Errors
+    /// It failed; with what it said.
+    pub fn shell(&self, script: &str) -> Result<String> {
+        let output = self.harness("sh", &["sh", "-ec", script])?;
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// Starts a daemon [`beside`](Engine::beside) the engine and waits until it is ready.
+    ///
+    /// # Errors
+    /// It ended instead; with the end of its log.
+    pub fn serve_inside(&self, site: &Site) -> Result<Daemon> {
+        let mut daemon = site.spawn_as(self.beside(files::daemon()?), &[])?;
+        daemon.wait_ready()?;
+        Ok(daemon)
     }
 
     /// The last warnings and errors in the engine's log.
