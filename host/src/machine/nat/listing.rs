@@ -24,13 +24,15 @@ pub(super) struct Overview {
 impl Overview {
     /// Reads it.
     pub(super) fn read() -> Result<Overview, MachineError> {
-        let objects = list("list tables; list chains inet")?;
+        // Not in one command: nft 1.1 then lists the tables of that family only.
+        let tables = list("list tables")?;
+        let objects = list("list chains inet")?;
         let chains: Vec<String> = each(&objects, "chain")
             .filter(|chain| chain.get("table").and_then(Value::as_str) == Some("dockside"))
             .filter_map(|chain| text(chain, "name"))
             .collect();
         Ok(Overview {
-            tables: each(&objects, "table")
+            tables: each(&tables, "table")
                 .filter_map(|table| Some((text(table, "family")?, text(table, "name")?)))
                 .collect(),
             chains: chains.iter().any(|name| name == SIGN).then_some(chains),
@@ -241,17 +243,15 @@ fn list(command: &str) -> Result<Vec<Value>, MachineError> {
             format!("cannot {what}: nft printed {why}"),
         )
     };
-    let mut objects = Vec::new();
-    // One document for each command, and none at all where there is nothing.
-    for printed in serde_json::Deserializer::from_str(&finished.output).into_iter::<Value>() {
-        let mut printed =
-            printed.map_err(|error| unreadable(format!("what is no JSON: {error}")))?;
-        match printed.get_mut("nftables").map(Value::take) {
-            Some(Value::Array(found)) => objects.extend(found),
-            _ => return Err(unreadable("no list of objects".to_owned())),
-        }
+    if finished.output.trim().is_empty() {
+        return Ok(Vec::new());
     }
-    Ok(objects)
+    let mut printed: Value = serde_json::from_str(&finished.output)
+        .map_err(|error| unreadable(format!("what is no JSON: {error}")))?;
+    match printed.get_mut("nftables").map(Value::take) {
+        Some(Value::Array(objects)) => Ok(objects),
+        _ => Err(unreadable("no list of objects".to_owned())),
+    }
 }
 
 fn each<'a>(objects: &'a [Value], kind: &'a str) -> impl Iterator<Item = &'a Value> {
