@@ -230,9 +230,8 @@ fn network(world: &World, lines: &mut Vec<Line>) -> Result<()> {
                 for text in text.lines().filter(|line| !line.starts_with('#')) {
                     let text = text.split(" [").next().unwrap_or(text);
                     // What iptables makes when it is used for the first time, and leaves.
-                    if !text.starts_with(':') && !text.starts_with('*') && text != "COMMIT" {
-                        lines.push(line(what, text));
-                    } else if text.contains("DOCKSIDE") {
+                    let is_frame = text.starts_with([':', '*']) || text == "COMMIT";
+                    if !is_frame || text.contains("DOCKSIDE") {
                         lines.push(line(what, text));
                     }
                 }

@@ -1,22 +1,22 @@
 //! The daemon killed at every failpoint of every operation, and at every failpoint of the recovery that follows.
 
 use anyhow::{Context, Result, ensure};
+use dockside_tests::client::Answer;
 use dockside_tests::daemon::{Daemon, until};
 use dockside_tests::world::{Program, World};
 
 use crate::operations::{self, End, Operation, VOLUME, judge};
 use crate::{create, created, is_empty, serve};
 
-/// Kills the daemon in the call. Whether the caller had its answer before.
-fn kill_in_call(
+/// Kills the daemon in a call. Whether the caller had its answer before.
+pub(crate) fn kill_in_call(
     world: &World,
-    mut daemon: Daemon,
-    operation: &Operation,
+    daemon: &mut Daemon,
     point: &str,
+    call: impl FnOnce() -> std::io::Result<Answer>,
 ) -> Result<bool> {
-    let script = operation.script_in(world);
     world.arm(&format!("{point}:kill"))?;
-    let answer = create(world, VOLUME, &operation.options(&script));
+    let answer = call();
     // The last of it is done behind the answer.
     if let Ok(answer) = &answer {
         ensure!(answer.is_success(), "{answer:?}");
@@ -39,12 +39,13 @@ fn operation(world: &World, operation: &Operation) -> Result<usize> {
     let mut daemon = serve(world, Program::Failpoints)?;
     let script = operation.script_in(world);
     let (mut expected, visits) = operation.expected(world)?;
+    let call = || create(world, VOLUME, &operation.options(&script));
     let mut kills = 0;
     let mut last = End::Nothing;
     for (place, number) in &visits {
         let point = format!("{place}:{number}");
         let at = || format!("killed at {point}");
-        let answered = kill_in_call(world, daemon, operation, &point).with_context(at)?;
+        let answered = kill_in_call(world, &mut daemon, &point, call).with_context(at)?;
         kills += 1;
         daemon = serve(world, Program::Failpoints).with_context(at)?;
         let recovery = world.visits()?;
@@ -69,7 +70,7 @@ fn operation(world: &World, operation: &Operation) -> Result<usize> {
         for (place, number) in recovery {
             let second = format!("{place}:{number}");
             let at = || format!("killed at {point}, and at {second} of the recovery");
-            kill_in_call(world, daemon, operation, &point).with_context(at)?;
+            kill_in_call(world, &mut daemon, &point, call).with_context(at)?;
             if kill_in_recovery(world, &second).with_context(at)? {
                 kills += 2;
             }

@@ -14,6 +14,7 @@ mod drift;
 mod guest;
 mod hostile;
 mod kill;
+mod lives;
 mod operations;
 mod reboot;
 
