@@ -147,10 +147,12 @@ impl Client {
             };
             // With a permit in hand, so that no more bodies than that are held.
             let max = self.allowed.max_body;
-            let body = RequestBody::gather(body, declared.or(exact), max).await?;
+            let length = declared.or(exact);
+            let body = RequestBody::gather(body, length, max).await?;
             let ask = Ask {
                 method: method.clone(),
                 headers,
+                chunked: length.is_none() && matches!(body, RequestBody::Streamed(_)),
                 body,
                 options,
             };

@@ -27,6 +27,8 @@ pub(super) struct Ask {
     pub(super) headers: HeaderMap,
     pub(super) body: RequestBody,
     pub(super) options: Options,
+    /// The body goes out without its length.
+    pub(super) chunked: bool,
 }
 
 impl Client {
@@ -90,7 +92,13 @@ impl Client {
                     _ => ask.body.is_empty() && is_repeatable(&ask.method),
                 };
             if !again {
-                return Err(HttpError::hyper(&failed.into_error()));
+                let mut error = HttpError::hyper(&failed.into_error());
+                if ask.chunked && error.kind == HttpErrorKind::ConnectionTerminated {
+                    error.message.push_str(
+                        "; the body was sent in pieces, which not every server takes: the driver can set content-length",
+                    );
+                }
+                return Err(error);
             }
         }
     }

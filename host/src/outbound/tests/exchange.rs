@@ -243,3 +243,22 @@ fn a_request_can_be_sent_from_any_thread() {
     let client = client("", &Names::new(&[]));
     is_send(&client.send(request("GET", "http://a.test/"), Options::default()));
 }
+
+#[tokio::test]
+async fn a_server_that_hangs_up_on_a_body_in_pieces_is_explained() {
+    let (port, _server) = raw(b"").await;
+    let origin = format!("http://127.0.0.1:{port}");
+    let grant = format!("allow = [\"* {origin}\"]\nprivate = [\"127.0.0.1/32\"]");
+    let client = client(&grant, &Names::new(&[]));
+    for declared in [false, true] {
+        let mut request = Request::post(&origin);
+        if declared {
+            request = request.header("content-length", 1 << 20);
+        }
+        let left = vec![Bytes::from(vec![b'y'; 1 << 16]); 16].into();
+        let request = request.body(Pieces { left, ends: true }).unwrap();
+        let error = client.send(request, Options::default()).await.unwrap_err();
+        assert_eq!(error.kind, HttpErrorKind::ConnectionTerminated, "{error}");
+        assert_eq!(error.message.contains("can set content-length"), !declared);
+    }
+}
