@@ -57,14 +57,19 @@ pub fn attached(file: &Path) -> Result<Option<PathBuf>, MachineError> {
         };
         let text = text.strip_suffix(b"\n").unwrap_or(&text);
         let shown = |text| Path::new(OsStr::from_bytes(text));
+        // A device that was attached in a mount namespace which is gone shows the path below the root of its file system only. The name alone
+        // tells images apart: it is minted.
+        let is_it = |path: &Path| {
+            let end = path.strip_prefix("/").unwrap_or(path);
+            path == file
+                || end.file_name().is_some()
+                    && resolved
+                        .as_deref()
+                        .is_some_and(|resolved| resolved.ends_with(end))
+        };
         let same = match text.strip_suffix(b" (deleted)") {
-            Some(gone) => shown(gone) == file || resolved.as_deref() == Some(shown(gone)),
-            None => {
-                let path = shown(text);
-                path == file
-                    || resolved.as_deref() == Some(path)
-                    || wanted.is_some() && identity(path) == wanted
-            }
+            Some(gone) => is_it(shown(gone)),
+            None => is_it(shown(text)) || wanted.is_some() && identity(shown(text)) == wanted,
         };
         if same {
             return Ok(Some(Path::new("/dev").join(entry.file_name())));

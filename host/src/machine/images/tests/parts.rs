@@ -138,3 +138,34 @@ fn a_loop_device_is_found_also_when_the_file_has_no_name_any_more() {
     drop(mounted);
     undo(&image).unwrap();
 }
+
+#[test]
+fn a_loop_device_is_found_that_was_attached_in_a_mount_namespace_that_is_gone() {
+    let Some(place) = Place::new(64) else {
+        return;
+    };
+    let image = place.image("elsewhere", Filesystem::Ext4);
+    perform(&image, soon()).unwrap();
+    let file = image.file.as_os_str();
+    let attach = ["unshare", "--mount", "losetup", "--find", "--show"].map(OsStr::new);
+    let device = ran(attach.into_iter().chain([file]));
+    let device = Path::new(device.trim_end());
+    let open = File::open(device).unwrap();
+    // From now on the device goes with the last who has it open.
+    ran([
+        OsStr::new("losetup"),
+        OsStr::new("--detach"),
+        device.as_os_str(),
+    ]);
+    until("the namespace is gone", || {
+        let shown = Path::new("/sys/block")
+            .join(device.file_name().unwrap())
+            .join("loop/backing_file");
+        !Path::new(&fs::read_to_string(shown).unwrap()).starts_with(place.path())
+    });
+    assert_eq!(attached(&image.file).unwrap().as_deref(), Some(device));
+    assert_eq!(undo(&image).unwrap_err().kind, ErrorKind::Busy);
+    drop(open);
+    free(&image.file);
+    undo(&image).unwrap();
+}
