@@ -8,6 +8,7 @@
     clippy::indexing_slicing
 )]
 
+mod between;
 mod bundled;
 mod disk;
 mod drift;
