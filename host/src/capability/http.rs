@@ -13,8 +13,7 @@ use wasmtime_wasi_http::{
 
 use crate::config;
 use crate::outbound::{
-    Allowed, Client, HttpError, HttpErrorKind, Options, Secret, SecretUse, Secrets, System,
-    not_granted,
+    Allowed, Client, HttpError, HttpErrorKind, Options, Secret, Secrets, System, not_granted,
 };
 use crate::plugin::log::{CallLog, Source};
 use crate::sandbox::CallContext;
@@ -36,12 +35,12 @@ pub fn client(settings: &Arc<config::Plugin>) -> Result<Option<Arc<Client>>, Htt
             message: format!("grants.http.allow: {reason}"),
         })
     });
-    let secrets = grant.secrets.iter();
+    let secrets = grant.secrets.0.iter();
     let allowed = Allowed {
         allow: allow.collect::<Result<_, _>>()?,
         private: grant.private.clone(),
         secrets: secrets
-            .map(|name| (name.to_string(), SecretUse::Allowed))
+            .map(|(name, places)| (name.to_string(), places.clone()))
             .collect::<BTreeMap<_, _>>(),
         max_body: grant.max_body,
         timeout: grant.timeout,

@@ -14,7 +14,7 @@ mod secrets;
 
 use std::path::{Path, PathBuf};
 
-pub use http::Http;
+pub use http::{HeaderSecrets, Http};
 pub use images::{Filesystem, Images};
 pub use links::{LinkKind, LinkName, Links};
 pub use mounts::{Helpers, Mounts, OnDead};
@@ -233,7 +233,8 @@ impl Grants {
         let http = self.http.iter().flat_map(|http| {
             let headers = http
                 .secrets
-                .iter()
+                .0
+                .keys()
                 .map(|name| ("grants.http.secrets", name));
             let key = http.client_key.iter();
             headers.chain(key.map(|name| ("grants.http.client-key", name)))

@@ -1,16 +1,18 @@
 //! The grant `http`: requests to servers.
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
-use serde::de::{Deserialize, Deserializer, Error as _};
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 
 use super::links::networks;
 use super::{GIB, MIB};
 use crate::config::secret::SecretName;
 use crate::config::units;
-use crate::outbound::Rule;
+use crate::outbound::{Rule, SecretUse};
 
 /// The grant `http` (`wasi:http/outgoing-handler`).
 #[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
@@ -42,8 +44,8 @@ pub struct Http {
     pub client_certificate: Option<PathBuf>,
     /// The secret that is the certificate's private key, in PEM.
     pub client_key: Option<SecretName>,
-    /// Secrets that may go out in headers.
-    pub secrets: Vec<SecretName>,
+    /// Secrets that may go out in headers, and where to.
+    pub secrets: HeaderSecrets,
 }
 
 impl Default for Http {
@@ -57,7 +59,7 @@ impl Default for Http {
             ca: None,
             client_certificate: None,
             client_key: None,
-            secrets: Vec::new(),
+            secrets: HeaderSecrets::default(),
         }
     }
 }
@@ -76,6 +78,42 @@ impl Http {
         let certificate = self.client_certificate.iter();
         let ca = self.ca.iter().map(|file| ("grants.http.ca", file));
         ca.chain(certificate.map(|file| ("grants.http.client-certificate", file)))
+    }
+}
+
+/// Secrets by name, each with where it may be sent. As `["token"]`: to whatever may be asked, by https. As
+/// `{ token = ["https://api.example.com/"] }`: there alone, and by http if that is what it says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HeaderSecrets(pub BTreeMap<SecretName, SecretUse>);
+
+impl<'de> Deserialize<'de> for HeaderSecrets {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<HeaderSecrets, D::Error> {
+        struct Any;
+        impl<'de> Visitor<'de> for Any {
+            type Value = HeaderSecrets;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(
+                    "names of secrets such as [\"api-token\"], or a table of where each may be sent such as { api-token = [\"https://api.example.com/\"] }",
+                )
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<HeaderSecrets, A::Error> {
+                let mut secrets = BTreeMap::new();
+                while let Some(name) = seq.next_element()? {
+                    secrets.insert(name, SecretUse::Allowed);
+                }
+                Ok(HeaderSecrets(secrets))
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<HeaderSecrets, A::Error> {
+                let mut secrets = BTreeMap::new();
+                while let Some((name, places)) = map.next_entry::<_, Vec<String>>()? {
+                    let places = places.iter().map(|place| place.parse());
+                    let places = places.collect::<Result<_, _>>().map_err(A::Error::custom)?;
+                    secrets.insert(name, SecretUse::Only(places));
+                }
+                Ok(HeaderSecrets(secrets))
+            }
+        }
+        deserializer.deserialize_any(Any)
     }
 }
 

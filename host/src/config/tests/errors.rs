@@ -231,6 +231,18 @@ fn errors_say_where_and_what_instead() {
             "grants.http.secrets: there is no secret token: say where it is, with token = { file",
         ),
         (
+            "[grants.http]\nsecrets = { token = [\"https://x/\"] }",
+            "grants.http.secrets: there is no secret token: say where it is, with token = { file",
+        ),
+        (
+            "[grants.http]\nsecrets = { token = [\"x\"] }",
+            "is no place such as \"https://api.example.com/path/\"",
+        ),
+        (
+            "[grants.http]\nsecrets = \"token\"",
+            "names of secrets such as [\"api-token\"], or a table of where each may be sent",
+        ),
+        (
             "[grants.secrets]\nuse = [\"tokn\"]\n[secrets]\ntoken.env = \"T\"",
             "grants.secrets.use: unknown secret `tokn`: did you mean `token`?",
         ),

@@ -2,6 +2,7 @@ use std::path::Path;
 
 use super::plugin;
 use crate::config::grants::{Filesystem, Grants, LinkKind, Refusal, RefusalKind};
+use crate::outbound::SecretUse;
 
 /// The grants of a file with this text under `[grants]`.
 fn grants(text: &str) -> Grants {
@@ -518,6 +519,22 @@ fn images_links_and_rules_are_refused_with_what_would_grant_them() {
             )),
         ),
     ]);
+}
+
+#[test]
+fn a_secret_goes_wherever_requests_go_or_only_where_it_is_said_to() {
+    for (text, expected) in [
+        ("secrets = [\"a\"]", SecretUse::Allowed),
+        (
+            "secrets = { a = [\"http://10.0.0.5:8080/x/\"] }",
+            SecretUse::Only(vec!["http://10.0.0.5:8080/x/".parse().unwrap()]),
+        ),
+        ("secrets = { a = [] }", SecretUse::Only(Vec::new())),
+    ] {
+        let file = format!("[grants.http]\n{text}\n[secrets]\na.env = \"A\"");
+        let secrets = plugin(&file).unwrap().grants.http.unwrap().secrets;
+        assert_eq!(secrets.0.get("a"), Some(&expected), "{text}");
+    }
 }
 
 #[test]
