@@ -8,8 +8,8 @@ use tokio::task::JoinSet;
 
 use super::scan::{Candidate, FileId, PluginFile, Scan, scan};
 use super::{Catalog, files};
-use crate::capability::http;
 use crate::admin::report::Problem;
+use crate::capability::http;
 use crate::config::{self, PluginName};
 use crate::plugin::{Plugin, Standing, Version};
 use crate::protocol::lifecycle::StartReason;

@@ -298,7 +298,12 @@ fn compare(world: &World, oracle: &Oracle) -> Result<Vec<String>> {
     }
     let data = world.site.data.canonicalize()?;
     let data = data.display();
-    let count = |kind: &str| expected.iter().filter(|name| name.starts_with(kind)).count();
+    let count = |kind: &str| {
+        expected
+            .iter()
+            .filter(|name| name.starts_with(kind))
+            .count()
+    };
     for (what, line, expected) in [
         (
             "mounts",
