@@ -238,7 +238,15 @@ impl World {
 
     /// Processes that have a path of this world in their command line, other than the daemon: helper programs.
     fn helpers(&self) -> Result<Vec<(i32, String)>> {
-        let base = self.base();
+        // Their secrets are in the daemon's runtime directory.
+        let runtime = fs::read_dir(self.seen("/run/dockside"));
+        let own: Vec<String> = runtime
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| format!("/run/dockside/{}", entry.file_name().display()))
+            .chain([self.site.data.display().to_string()])
+            .collect();
         let mut found = Vec::new();
         for entry in fs::read_dir("/proc")?.flatten() {
             let Some(pid) = entry.file_name().to_str().and_then(|pid| pid.parse().ok()) else {
@@ -250,7 +258,7 @@ impl World {
             };
             let line = line.strip_suffix(&[0]).unwrap_or(&line).to_vec();
             let line = String::from_utf8_lossy(&line).replace('\0', " ");
-            if line.contains(base.as_str())
+            if own.iter().any(|path| line.contains(path))
                 && !line.contains(" serve ")
                 && !line.contains("sqlite3")
             {

@@ -18,6 +18,7 @@ mod kill;
 mod lives;
 mod operations;
 mod reboot;
+mod server;
 
 use anyhow::{Context, Result, ensure};
 use dockside_tests::client::{Answer, Caller};
@@ -32,7 +33,6 @@ const PLUGIN: &str = "machine";
 /// Everything that scripts may ask for. `extra` goes below `[limits]`.
 fn settings(world: &World, extra: &str) -> String {
     let outside = world.outside.display();
-    let key = world.outside.join("file").display().to_string();
     format!(
         r#"
 [limits]
@@ -45,6 +45,7 @@ outbox = {{}}
 [grants.mounts]
 tmpfs = "64MiB"
 host-paths = ["{outside}"]
+helpers = {{ sshfs = ["root@127.0.0.1:{outside}"] }}
 
 [grants.images]
 max-size = "1GiB"
@@ -61,10 +62,12 @@ publish = ["1024-65535"]
 allow = ["GET https://example.com/"]
 
 [grants.secrets]
-use = ["token"]
+use = ["token", "key", "known"]
 
-[secrets.token]
-file = "{key}"
+[secrets]
+token = {{ file = "{outside}/file" }}
+key = {{ file = "{outside}/key" }}
+known = {{ file = "{outside}/known" }}
 "#
     )
 }

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 use dockside_tests::skip;
 use dockside_tests::world::{Snapshot, World};
 
+use crate::server::{self, Server};
 use crate::{created, is_empty, removed, world};
 
 /// Worlds side by side.
@@ -58,6 +59,16 @@ pub(crate) const ALL: &[Operation] = &[
         "mkdir low; mkdir up; mkdir work; overlay m low up work",
     ),
     one("host path", "", "hostpath m OUTSIDE ro"),
+    one(
+        "helper",
+        "",
+        "helper m sshfs root@127.0.0.1:OUTSIDE port=2222 identity=key,known-hosts=known ro",
+    ),
+    one(
+        "unmount helper",
+        "helper m sshfs root@127.0.0.1:OUTSIDE port=2222 identity=key,known-hosts=known",
+        "unmount m",
+    ),
     one("unmount tmpfs", "tmpfs m 4m", "unmount m"),
     one("unmount bind", "mkdir d; bind m d", "unmount m"),
     one("image ext4", "", "image i 16m ext4 uid=5 mode=0711"),
@@ -208,14 +219,17 @@ pub(crate) struct Expected {
     pub(crate) after: Snapshot,
 }
 
+fn in_world(script: &str, world: &World) -> String {
+    script.replace("OUTSIDE", &world.outside.display().to_string())
+}
+
 impl Operation {
     pub(crate) fn script_in(&self, world: &World) -> String {
-        let outside = world.outside.display().to_string();
-        self.script.replace("OUTSIDE", &outside)
+        in_world(self.script, world)
     }
 
     pub(crate) fn prepare(&self, world: &World) -> Result<Snapshot> {
-        created(world, BEFORE, &[("do", self.before)])
+        created(world, BEFORE, &[("do", &in_world(self.before, world))])
             .with_context(|| format!("what {:?} needs", self.name))?;
         self.look(world)
     }
@@ -244,6 +258,9 @@ impl Operation {
     fn not_here(&self) -> Option<&'static str> {
         if self.name == "image grow while mounted" && !has_capability(CAP_SYS_RESOURCE) {
             return Some("ext4 does not grow while it is mounted without CAP_SYS_RESOURCE");
+        }
+        if self.name.contains("helper") && !server::is_possible() {
+            return Some("it needs sshfs, openssh-server and /dev/fuse");
         }
         None
     }
@@ -311,7 +328,7 @@ fn has_capability(bit: u64) -> bool {
         .is_some_and(|set| set & bit != 0)
 }
 
-/// Does something with each operation, in worlds of their own, and adds up what it counted.
+/// Does something with each operation, or with the one that `DOCKSIDE_OPERATION` names, in worlds of their own, and adds up what it counted.
 pub(crate) fn each(
     test: &str,
     what: &str,
@@ -324,7 +341,8 @@ pub(crate) fn each(
     thread::scope(|scope| {
         for _ in 0..WORLDS {
             scope.spawn(|| {
-                let mut place = None;
+                let mut place: Option<World> = None;
+                let mut server = None;
                 while let Some(one) = ALL.get(next.fetch_add(1, Ordering::Relaxed)) {
                     if only.as_deref().is_some_and(|only| one.name != only) {
                         continue;
@@ -336,6 +354,10 @@ pub(crate) fn each(
                     let result = (|| {
                         if place.is_none() {
                             place = world(test, "machine", "")?;
+                            server = match &place {
+                                Some(world) if server::is_possible() => Some(Server::start(world)?),
+                                _ => None,
+                            };
                         }
                         match &place {
                             Some(world) => work(world, one),
@@ -353,6 +375,7 @@ pub(crate) fn each(
                                 one.name,
                                 log.unwrap_or_default()
                             ));
+                            drop(server.take());
                             // What is wrong with it must not be counted against the next operation.
                             place = None;
                         }
