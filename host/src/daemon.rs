@@ -41,7 +41,7 @@ pub async fn run(mut daemon: Daemon) -> anyhow::Result<()> {
     let store = Store::open(&daemon.data)?;
     let boot = boot_id();
     let runtime = runtime_directory(&daemon.data)?;
-    let ledger = Ledger::new(store.clone(), runtime, &boot);
+    let ledger = Ledger::new(store.clone(), runtime.clone(), &boot);
     // First what was made, then the directories that it was made in.
     ledger.recover().await?;
     directories::recover(&store, &daemon.data).await?;
@@ -122,6 +122,8 @@ pub async fn run(mut daemon: Daemon) -> anyhow::Result<()> {
     }
     let _ = tokio::time::timeout(Duration::from_secs(2), administration).await;
     endpoint::remove(&control_path);
+    // It stays while a helper program has something in it.
+    let _ = std::fs::remove_dir(&runtime);
     drop(guests);
     Ok(())
 }
