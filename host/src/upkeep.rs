@@ -1,17 +1,17 @@
 //! Work between calls: undoing what could not be undone, looking after mounts that can die, the drivers' own schedules, and settling what
 //! failed calls left elsewhere.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinSet};
 use tracing::Level;
 
 use crate::catalog::Catalog;
 use crate::config::OnDead;
-use crate::ledger::{Health, Ledger};
+use crate::ledger::{Health, Ledger, Probed};
 use crate::plugin::Plugin;
 
 /// How often anything is looked at. The shortest schedule that a driver can have.
@@ -41,14 +41,26 @@ pub async fn run(catalog: Arc<Catalog>, ledger: Arc<Ledger>, mut stopped: watch:
     let mut retry = Instant::now();
     let mut jobs: JoinSet<Done> = JoinSet::new();
     // One job at a time for each plugin and purpose: a slow one must not pile up.
-    let mut busy: std::collections::HashSet<Done> = std::collections::HashSet::new();
+    let mut busy: HashSet<Done> = HashSet::new();
+    // Which job a task does, for one that dies.
+    let mut running: HashMap<Id, Done> = HashMap::new();
     loop {
         tokio::select! {
             _ = beat.tick() => {}
             _ = stopped.wait_for(|stopped| *stopped) => break,
         }
-        while let Some(done) = jobs.try_join_next() {
-            if let Ok(done) = done {
+        while let Some(ended) = jobs.try_join_next_with_id() {
+            let done = match ended {
+                Ok((id, done)) => {
+                    running.remove(&id);
+                    Some(done)
+                }
+                Err(error) => {
+                    tracing::error!(%error, "work between calls died; its next turn comes");
+                    running.remove(&error.id())
+                }
+            };
+            if let Some(done) = done {
                 diary.done(&done);
                 busy.remove(&done);
             }
@@ -57,7 +69,7 @@ pub async fn run(catalog: Arc<Catalog>, ledger: Arc<Ledger>, mut stopped: watch:
         if now >= retry && busy.insert(Done::Retry) {
             retry = now + RETRY;
             let ledger = Arc::clone(&ledger);
-            jobs.spawn(async move {
+            begin(&mut running, &mut jobs, Done::Retry, async move {
                 if let Err(error) = ledger.retry().await {
                     tracing::warn!(%error, "what has to be undone cannot be read");
                 }
@@ -75,7 +87,7 @@ pub async fn run(catalog: Arc<Catalog>, ledger: Arc<Ledger>, mut stopped: watch:
                 let job = Done::Tick(at.0.clone(), at.1.clone(), every);
                 if now >= due && busy.insert(job.clone()) {
                     let plugin = Arc::clone(&plugin);
-                    jobs.spawn(async move {
+                    begin(&mut running, &mut jobs, job.clone(), async move {
                         plugin.tick(&at.1).await;
                         job
                     });
@@ -91,17 +103,34 @@ pub async fn run(catalog: Arc<Catalog>, ledger: Arc<Ledger>, mut stopped: watch:
                 if now >= due && busy.insert(job.clone()) {
                     let (plugin, ledger) = (Arc::clone(&plugin), Arc::clone(&ledger));
                     let on_dead = mounts.on_dead;
-                    jobs.spawn(async move {
+                    begin(&mut running, &mut jobs, job.clone(), async move {
                         look_after_mounts(&plugin, &ledger, on_dead).await;
                         job
                     });
                 }
             }
         }
-        settle(&catalog, &ledger, &mut diary, &mut busy, &mut jobs);
+        settle(
+            &catalog,
+            &ledger,
+            &mut diary,
+            &mut busy,
+            &mut running,
+            &mut jobs,
+        );
     }
     // What is under way is a transaction: it is either finished or undone.
     while jobs.join_next().await.is_some() {}
+}
+
+fn begin(
+    running: &mut HashMap<Id, Done>,
+    jobs: &mut JoinSet<Done>,
+    job: Done,
+    work: impl Future<Output = Done> + Send + 'static,
+) {
+    let task = jobs.spawn(work);
+    running.insert(task.id(), job);
 }
 
 /// A job that was done, for the diary.
@@ -157,14 +186,19 @@ impl Diary {
 
 async fn look_after_mounts(plugin: &Arc<Plugin>, ledger: &Arc<Ledger>, on_dead: OnDead) {
     let name = plugin.name();
-    let changed = match ledger.probe(name).await {
-        Ok(changed) => changed,
+    let probed = match ledger.probe(name).await {
+        Ok(probed) => probed,
         Err(error) => {
             tracing::warn!(plugin = name, %error, "mounts cannot be looked at");
             return;
         }
     };
-    for (key, health) in changed {
+    for Probed {
+        key,
+        health,
+        is_new,
+    } in probed
+    {
         let label = plugin.version().map(|version| Arc::clone(&version.label));
         let say = |level: Level, text: String| {
             plugin
@@ -180,6 +214,7 @@ async fn look_after_mounts(plugin: &Arc<Plugin>, ledger: &Arc<Ledger>, on_dead: 
             Health::Gone => "somebody else has unmounted it".to_owned(),
         };
         let (done, result) = match on_dead {
+            OnDead::Alert if !is_new => continue,
             OnDead::Alert => ("nothing is done about it (on-dead)", Ok(())),
             OnDead::Remount => {
                 let Some(version) = plugin.version() else {
@@ -204,6 +239,8 @@ async fn look_after_mounts(plugin: &Arc<Plugin>, ledger: &Arc<Ledger>, on_dead: 
                 Level::WARN,
                 format!("the mount {key:?} does not work: {reason}; {done}"),
             ),
+            // Its server may come back, so it is tried again each time, and told once.
+            Err(_) if !is_new => {}
             Err(error) => say(
                 Level::ERROR,
                 format!("the mount {key:?} does not work: {reason}; {error}"),
@@ -216,7 +253,8 @@ fn settle(
     catalog: &Arc<Catalog>,
     ledger: &Arc<Ledger>,
     diary: &mut Diary,
-    busy: &mut std::collections::HashSet<Done>,
+    busy: &mut HashSet<Done>,
+    running: &mut HashMap<Id, Done>,
     jobs: &mut JoinSet<Done>,
 ) {
     let notes = match ledger.store().notes() {
@@ -226,11 +264,24 @@ fn settle(
             return;
         }
     };
-    let now = Instant::now();
-    for (name, note) in notes {
-        if ledger.is_live(&note.call) {
-            continue;
+    let mut over: Vec<_> = notes
+        .into_iter()
+        .filter(|(_, note)| !ledger.is_live(&note.call))
+        .collect();
+    if over.is_empty() {
+        return;
+    }
+    // Read once more: a call may have committed, and so dropped its notes, between the first look and its end. What it did must not be settled.
+    let open: HashSet<i64> = match ledger.store().notes() {
+        Ok(notes) => notes.into_iter().map(|(_, note)| note.number).collect(),
+        Err(error) => {
+            tracing::warn!(%error, "what calls left to be settled cannot be read");
+            return;
         }
+    };
+    over.retain(|(_, note)| open.contains(&note.number));
+    let now = Instant::now();
+    for (name, note) in over {
         let (due, _) = *diary.notes.entry(note.number).or_insert((now, BEAT));
         let job = Done::Note(note.number, Settled(false));
         let Some(plugin) = catalog.plugin(&name).filter(|_| now >= due) else {
@@ -240,7 +291,7 @@ fn settle(
             continue;
         }
         let ledger = Arc::clone(ledger);
-        jobs.spawn(async move {
+        begin(running, jobs, Done::Note(note.number, Settled(false)), async move {
             let settled = plugin.compensate(&note).await;
             let forgotten = settled && ledger.store().forget_note(note.number).await.is_ok();
             Done::Note(note.number, Settled(forgotten))

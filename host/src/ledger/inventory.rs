@@ -38,6 +38,17 @@ pub struct Item {
     pub health: Option<Health>,
 }
 
+/// What a look at a mount has shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Probed {
+    /// The driver's key for it.
+    pub key: String,
+    /// How it does.
+    pub health: Health,
+    /// Whether the look before has shown something else.
+    pub is_new: bool,
+}
+
 /// Something that is not as it should be.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Finding {
@@ -98,17 +109,14 @@ impl Ledger {
         self.health.lock().get(&at).cloned()
     }
 
-    /// Looks whether the mounts of a plugin that can die are alive, and returns those that changed. Never waits for a dead one longer than a
-    /// probe may take.
+    /// Looks whether the mounts of a plugin that can die are alive, and returns those that are not and those that are again. Never waits for a
+    /// dead one longer than a probe may take.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub async fn probe(
-        self: &Arc<Self>,
-        plugin: &str,
-    ) -> Result<Vec<(String, Health)>, StoreError> {
+    pub async fn probe(self: &Arc<Self>, plugin: &str) -> Result<Vec<Probed>, StoreError> {
         let snapshot = self.store.plugin(plugin)?.snapshot();
-        let mut changed = Vec::new();
+        let mut found = Vec::new();
         let mut seen = HashSet::new();
         for object in snapshot.objects() {
             let Some((Kind::Mount, key)) = Kind::parse(&object.name) else {
@@ -126,14 +134,19 @@ impl Ledger {
             let now = probed.unwrap_or_else(|_| Health::Degraded("the probe failed".into()));
             let at = (plugin.to_owned(), key.to_owned());
             let before = self.health.lock().insert(at, now.clone());
-            if before.unwrap_or(Health::Alive) != now {
-                changed.push((key.to_owned(), now));
+            let is_new = before.unwrap_or(Health::Alive) != now;
+            if is_new || now != Health::Alive {
+                found.push(Probed {
+                    key: key.to_owned(),
+                    health: now,
+                    is_new,
+                });
             }
         }
         self.health
             .lock()
             .retain(|(of, key), _| of != plugin || seen.contains(key));
-        Ok(changed)
+        Ok(found)
     }
 
     /// Makes a mount of a plugin again, at the same place.
@@ -157,7 +170,18 @@ impl Ledger {
         let effect = decode(&object.record)?;
         let runtime = self.runtime.clone();
         let settings = Arc::clone(settings);
-        effects::blocking(move || remake(&effect, &runtime, &settings)).await?;
+        let remade = effect.clone();
+        effects::blocking(move || remake(&remade, &runtime, &settings)).await?;
+        // Somebody may have ended it while its server was waited for, and then nobody would take it away any more.
+        let held = self.store.plugin(plugin).map_err(|error| other(&error))?;
+        let held = held.snapshot();
+        if held
+            .object(&object.name)
+            .is_none_or(|held| held.id != object.id)
+        {
+            let runtime = self.runtime.clone();
+            return effects::blocking(move || effect.undo(&runtime)).await;
+        }
         let at = (plugin.to_owned(), key.to_owned());
         self.health.lock().insert(at, Health::Alive);
         Ok(())

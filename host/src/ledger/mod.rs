@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 
 pub use effect::{Effect, Kind, Secrets};
 pub use effects::{Effects, Guard, blocking, remove_unused, resolve as secret, take_back};
-pub use inventory::{Finding, Health, Item, Repair};
+pub use inventory::{Finding, Health, Item, Probed, Repair};
 pub use recover::{Fact, Fate};
 
 use crate::catalog::plugin_root;
@@ -130,8 +130,13 @@ impl Ledger {
     async fn carry_out(self: &Arc<Self>, plugin: &str, intents: Vec<Intent>) {
         let ledger = Arc::clone(self);
         let name = plugin.to_owned();
+        let ids: Vec<String> = intents.iter().map(|intent| intent.id.clone()).collect();
         let done = tokio::task::spawn_blocking(move || ledger.carry_out_now(&name, &intents)).await;
-        self.settled(done.unwrap_or_default()).await;
+        match done {
+            Ok(done) => self.settled(done).await,
+            // A fault of the host's: the next retry does them all once more.
+            Err(_) => self.live.lock().retain(|id| !ids.contains(id)),
+        }
     }
 
     /// Returns the IDs of those that are done with.
@@ -158,6 +163,10 @@ impl Ledger {
             };
             match result {
                 Ok(()) => done.push(intent.id.clone()),
+                // What was to grow has been deleted since.
+                Err(error) if intent.redo && error.kind == ErrorKind::NotFound => {
+                    done.push(intent.id.clone());
+                }
                 Err(error) => {
                     self.live.lock().remove(&intent.id);
                     tracing::warn!(
