@@ -93,6 +93,11 @@ impl CallContext {
                 self.granted(|grants| {
                     grants.mounts()?.may_helper(&helper.program, &helper.remote)
                 })?;
+                if let Some((_, server)) = helper.options.iter().find(|(name, _)| name == "url") {
+                    self.granted(|grants| {
+                        grants.mounts()?.may_choose_server(&helper.program, server)
+                    })?;
+                }
                 let mut secrets = Vec::new();
                 for (role, secret) in helper.secrets {
                     secrets.push((role, self.secret_name(&secret)?));

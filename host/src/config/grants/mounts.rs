@@ -220,6 +220,23 @@ impl Mounts {
         Err(Refusal::add(deed, &wanted.to_string(), &key, TABLE))
     }
 
+    /// Whether a helper may be sent to a server that the remote does not name: s3fs takes a bucket, and the server by an option. Credentials go
+    /// there, so a grant of buckets alone does not cover it.
+    ///
+    /// # Errors
+    /// When it may not.
+    pub fn may_choose_server(&self, program: &str, server: &str) -> Result<(), Refusal> {
+        let rules = match program {
+            "s3fs" => &self.helpers.s3fs,
+            _ => return Ok(()),
+        };
+        if rules.iter().any(|rule| matches!(rule, Rule::Any)) {
+            return Ok(());
+        }
+        let deed = format!("may not send {program} to {}", shown(server));
+        Err(Refusal::add(deed, "*", "helpers.s3fs", TABLE))
+    }
+
     /// Whether set-user-ID programs may be honoured.
     ///
     /// # Errors

@@ -283,6 +283,14 @@ fn mounts_are_refused_with_what_would_grant_them() {
         (some.may_helper("sshfs", "me@host:/srv/x"), None),
         (some.may_helper("sshfs", "[::1]:anything"), None),
         (some.may_helper("s3fs", "bucket"), None),
+        (
+            some.may_choose_server("s3fs", "https://elsewhere"),
+            Some((
+                NotGranted,
+                "may not send s3fs to https://elsewhere: add \"*\" to helpers.s3fs under [grants.mounts] in files.toml",
+            )),
+        ),
+        (some.may_choose_server("sshfs", "anything"), None),
         (some.may_helper("s3fs", "bucket:/deep"), None),
         (some.may_helper("rclone", "drive:a/b/c"), None),
         (
