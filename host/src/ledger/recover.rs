@@ -1,5 +1,6 @@
 //! After a start: undoing what was not committed, finishing what was, and forgetting what went with the last start of the machine.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::{Effect, Kind, Ledger, decode};
@@ -61,18 +62,40 @@ impl Ledger {
     /// # Errors
     /// When the store cannot be read.
     pub async fn retry(self: &Arc<Self>) -> Result<usize, StoreError> {
-        let due: Vec<(String, Intent)> = {
+        let claimed: HashSet<String> = {
             let all = self.store.intents()?;
             let mut live = self.live.lock();
             all.into_iter()
-                .rev()
+                .map(|(_, intent)| intent.id)
                 // From here on they are this one's.
-                .filter(|(_, intent)| live.insert(intent.id.clone()))
+                .filter(|id| live.insert(id.clone()))
                 .collect()
         };
+        // Read once more: a call may have committed one and let go of it after the first look, and what it made must stay.
+        let now = match self.store.intents() {
+            Ok(now) => now,
+            Err(error) => {
+                self.release_claims(&claimed);
+                return Err(error);
+            }
+        };
+        let mut due: Vec<(String, Intent)> = now
+            .into_iter()
+            .filter(|(_, intent)| claimed.contains(&intent.id))
+            .collect();
+        let mut over = claimed;
+        for (_, intent) in &due {
+            over.remove(&intent.id);
+        }
+        self.release_claims(&over);
+        due.reverse();
         let count = due.len();
         self.carry_out_all(due).await;
         Ok(count)
+    }
+
+    fn release_claims(&self, ids: &HashSet<String>) {
+        self.live.lock().retain(|id| !ids.contains(id));
     }
 
     async fn carry_out_all(self: &Arc<Self>, intents: Vec<(String, Intent)>) {
