@@ -164,7 +164,7 @@ impl Ledger {
             match result {
                 Ok(()) => done.push(intent.id.clone()),
                 // What was to grow has been deleted since.
-                Err(error) if intent.redo && error.kind == ErrorKind::NotFound => {
+                Err(_) if matches!(&effect, Effect::Grow(growth) if !growth.file.exists()) => {
                     done.push(intent.id.clone());
                 }
                 Err(error) => {
