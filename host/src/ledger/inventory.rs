@@ -167,24 +167,41 @@ impl Ledger {
         let Some(object) = snapshot.object(&Kind::Mount.name(key)) else {
             return Ok(());
         };
-        let effect = decode(&object.record)?;
-        let runtime = self.runtime.clone();
-        let settings = Arc::clone(settings);
-        let remade = effect.clone();
-        effects::blocking(move || remake(&remade, &runtime, &settings)).await?;
-        // Somebody may have ended it while its server was waited for, and then nobody would take it away any more.
-        let held = self.store.plugin(plugin).map_err(|error| other(&error))?;
-        let held = held.snapshot();
-        if held
-            .object(&object.name)
-            .is_none_or(|held| held.id != object.id)
-        {
-            let runtime = self.runtime.clone();
-            return effects::blocking(move || effect.undo(&runtime)).await;
-        }
+        self.make_again(plugin, object, settings).await?;
         let at = (plugin.to_owned(), key.to_owned());
         self.health.lock().insert(at, Health::Alive);
         Ok(())
+    }
+
+    /// Makes something on record again. Calls go on meanwhile: what one of them ended, nobody else would take away.
+    async fn make_again(
+        self: &Arc<Self>,
+        plugin: &str,
+        object: &ObjectRecord,
+        settings: &Arc<config::Plugin>,
+    ) -> Result<(), MachineError> {
+        let effect = decode(&object.record)?;
+        let state = self.store.plugin(plugin).map_err(|error| other(&error))?;
+        let (name, id) = (object.name.clone(), object.id.clone());
+        let runtime = self.runtime.clone();
+        let settings = Arc::clone(settings);
+        effects::blocking(move || {
+            let held = || {
+                let now = state.snapshot();
+                now.object(&name).is_some_and(|object| object.id == id)
+            };
+            if !held() {
+                return Ok(());
+            }
+            remake(&effect, &runtime, &settings)?;
+            // What ends it undoes it behind its commit: whoever comes second, that or this, finds it.
+            if held() {
+                Ok(())
+            } else {
+                effect.undo(&runtime)
+            }
+        })
+        .await
     }
 
     /// Unmounts a mount of a plugin and forgets it.
@@ -275,6 +292,8 @@ impl Ledger {
         let mut findings = Vec::new();
         let snapshot = self.store.plugin(plugin)?.snapshot();
         let mut lost = Vec::new();
+        // By ID: a call can have made another one of the same key meanwhile.
+        let mut gone = HashSet::new();
         // Bridges before what is in them: objects are sorted by name, so a second look comes after the first repairs.
         for object in snapshot.objects() {
             let Some((kind, key)) = Kind::parse(&object.name) else {
@@ -312,20 +331,18 @@ impl Ledger {
                         Err(Some(Fate::Removed))
                     }
                     (_, _, None) => Err(None),
-                    (_, _, Some(settings)) => {
-                        let runtime = self.runtime.clone();
-                        let settings = Arc::clone(settings);
-                        effects::blocking(move || remake(&effect, &runtime, &settings))
-                            .await
-                            .map_err(|error| {
-                                finding.repair.push_str(&format!(": {error}"));
-                                None
-                            })
-                    }
+                    (_, _, Some(settings)) => self
+                        .make_again(plugin, object, settings)
+                        .await
+                        .map_err(|error| {
+                            finding.repair.push_str(&format!(": {error}"));
+                            None
+                        }),
                 };
                 finding.done = Some(match done {
                     Ok(()) => true,
                     Err(Some(fate)) => {
+                        gone.insert(object.id.clone());
                         lost.push(Fact {
                             kind,
                             key: key.to_owned(),
@@ -339,9 +356,7 @@ impl Ledger {
             findings.push(finding);
         }
         if repair == Repair::Now && !lost.is_empty() {
-            let names: HashSet<String> =
-                lost.iter().map(|fact| fact.kind.name(&fact.key)).collect();
-            self.release_if(plugin, |object| names.contains(&object.name))
+            self.release_if(plugin, |object| gone.contains(&object.id))
                 .await?;
             // That a link left with its container is how links end.
             lost.retain(|fact| fact.kind != Kind::Link);
@@ -355,24 +370,20 @@ impl Ledger {
     /// # Errors
     /// When the machine or the store cannot be read.
     pub async fn strays(self: &Arc<Self>, repair: Repair) -> anyhow::Result<Vec<Finding>> {
-        let mut known: HashSet<std::path::PathBuf> = HashSet::new();
-        for plugin in self.store.plugin_names()? {
-            let snapshot = self.store.plugin(&plugin)?.snapshot();
-            for object in snapshot.objects() {
-                known.extend(decode(&object.record)?.mount_point().cloned());
-            }
-        }
-        for (_, intent) in self.store.intents()? {
-            known.extend(decode(&intent.record)?.mount_point().cloned());
-        }
         let below = self.data.join("mounts");
+        let mut found = mounts::mount_table()?;
+        found.retain(|mount| mount.point.starts_with(&below));
         let mut findings = Vec::new();
-        for mount in mounts::mount_table()? {
-            if !mount.point.starts_with(&below)
-                || known.iter().any(|point| mount.point.starts_with(point))
-            {
-                continue;
+        // What a call makes is an intent before it is mounted, and on record before it is none any more: so in this order, and for what a
+        // commit under way is about to show, once more.
+        for _ in 0..2 {
+            if found.is_empty() {
+                return Ok(findings);
             }
+            let known = self.known_points()?;
+            found.retain(|mount| !known.iter().any(|point| mount.point.starts_with(point)));
+        }
+        for mount in found {
             let mut finding = Finding {
                 plugin: String::new(),
                 what: mount.point.display().to_string(),
@@ -390,6 +401,23 @@ impl Ledger {
             findings.push(finding);
         }
         Ok(findings)
+    }
+}
+
+impl Ledger {
+    /// Mount points that are on record, or may be soon.
+    fn known_points(&self) -> anyhow::Result<HashSet<std::path::PathBuf>> {
+        let mut known = HashSet::new();
+        for (_, intent) in self.store.intents()? {
+            known.extend(decode(&intent.record)?.mount_point().cloned());
+        }
+        for plugin in self.store.plugin_names()? {
+            let snapshot = self.store.plugin(&plugin)?.snapshot();
+            for object in snapshot.objects() {
+                known.extend(decode(&object.record)?.mount_point().cloned());
+            }
+        }
+        Ok(known)
     }
 }
 
