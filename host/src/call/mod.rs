@@ -144,6 +144,7 @@ impl Run<'_> {
         };
         catalogue::record(&mut transaction, call, &answer);
         uses::begun(&mut transaction, call, self.engine);
+        effects.close();
         match self.store.commit(transaction).await {
             Ok(Committed::Conflict) => {
                 effects.undo().await;

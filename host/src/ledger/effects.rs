@@ -1,5 +1,6 @@
 //! What one call does to the machine: kept if the call is committed, undone if it is not.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -129,13 +130,17 @@ impl Effects {
         if let Err(error) = done {
             // The driver may go on and succeed all the same, so this one is taken out of the call now.
             self.0.list.lock().made.retain(|(made, _)| *made != id);
-            let runtime = ledger.runtime.clone();
-            let undone = blocking(move || effect.undo(&runtime)).await;
-            if undone.is_ok() {
-                ledger.settled(vec![id]).await;
-            } else {
-                ledger.live.lock().remove(&id);
-            }
+            // A task of its own: nobody else would undo it if the call ran out of time here.
+            let undoing = tokio::spawn(async move {
+                let runtime = ledger.runtime.clone();
+                let undone = blocking(move || effect.undo(&runtime)).await;
+                if undone.is_ok() {
+                    ledger.settled(vec![id]).await;
+                } else {
+                    ledger.live.lock().remove(&id);
+                }
+            });
+            let _ = undoing.await;
             return Err(error);
         }
         Ok(id)
@@ -172,12 +177,12 @@ impl Effects {
         list.made.is_empty() && list.directories.is_empty() && list.then.is_empty()
     }
 
-    /// Undoes everything of which `lost` says, by the IDs in the records, that it is not committed. Answers when that is done or takes too long.
+    /// Undoes everything. Answers when that is done or takes too long.
     pub async fn undo(&self) {
         self.undo_if(None).await;
     }
 
-    /// As [`undo`](Self::undo), after a commit of which nobody knows whether it got through: what is on record stays.
+    /// As [`undo`](Self::undo), after a commit of which nobody knows whether it got through: what the store has settled stays.
     pub async fn undo_lost(&self, now: Snapshot) {
         self.undo_if(Some(now)).await;
     }
@@ -194,6 +199,12 @@ impl Effects {
         if tokio::time::timeout(PATIENCE, work).await.is_err() {
             tracing::warn!(plugin = %self.0.plugin, "what a failed call did to the machine is still being undone");
         }
+    }
+
+    /// Before the commit: from now on nothing is done any more, and nothing is undone if the call is dropped, for nobody knows then whether the
+    /// commit got through. The next start knows.
+    pub fn close(&self) {
+        self.0.list.lock().over = true;
     }
 
     /// After the commit: does what was left for then. An answer waits for it, because Docker may look at once.
@@ -262,14 +273,15 @@ impl Inner {
                 std::mem::take(&mut list.directories),
             )
         };
-        let kept = |record: &str| {
-            committed.is_some_and(|now| now.objects().any(|object| object.record == record))
-        };
         let mut settled = Vec::new();
         if let Some(ledger) = &self.ledger {
+            // A commit removes the intents of what it keeps. If that cannot be read now, the next retry reads it.
+            let open: Option<HashSet<String>> = committed.map(|_| {
+                let intents = ledger.store.intents().unwrap_or_default();
+                intents.into_iter().map(|(_, intent)| intent.id).collect()
+            });
             for (id, effect) in made.into_iter().rev() {
-                let record = super::encode(&effect).unwrap_or_default();
-                if kept(&record) {
+                if open.as_ref().is_some_and(|open| !open.contains(&id)) {
                     ledger.live.lock().remove(&id);
                     continue;
                 }
