@@ -325,8 +325,14 @@ impl CallContext {
         let handles = (handle(key, &first), handle(peer, &second));
         self.hold(Kind::Link, key, &one, Effect::Link(first))
             .await?;
-        self.hold(Kind::Link, peer, &other, Effect::Link(second))
-            .await?;
+        if let Err(reason) = self
+            .hold(Kind::Link, peer, &other, Effect::Link(second))
+            .await
+        {
+            // One end is not left without the other, also if the driver goes on and succeeds.
+            self.end(Kind::Link, key)?;
+            return Err(reason);
+        }
         Ok(handles)
     }
 
