@@ -61,6 +61,10 @@ impl Host for CallContext {
             let before = self.image(&key)?;
             self.not_mounted(&key, &before)?;
             let source = self.image(&from)?;
+            if source.size > before.size {
+                let (total, _) = self.images_held()?;
+                self.granted(|grants| grants.images()?.may_grow(before.size, source.size, total))?;
+            }
             let id = ledger::mint();
             let plugin = self.environment.plugin.clone();
             let image = Image {
