@@ -104,11 +104,19 @@ impl Host for CallContext {
                     error => Error::Other(error.to_string()),
                 })?;
             let made = path.clone();
-            let mut made = blocking(move || {
+            let made = blocking(move || {
                 make(&root, &made, attributes)?;
                 Ok(Made(Some(made)))
             })
-            .await?;
+            .await;
+            let mut made = match made {
+                Ok(made) => made,
+                Err(error) => {
+                    // The driver may go on and succeed all the same: then there must be no record of it.
+                    self.directories()?.remove_directory(&record.key);
+                    return Err(error);
+                }
+            };
             if self.effects.created(path.clone()) {
                 made.0.take();
             }
