@@ -287,7 +287,8 @@ impl CallContext {
                 },
             ),
         };
-        let held = self.all(Kind::Link)?.len() as u64;
+        let most = self.granted(|grants| grants.links().map(|grant| grant.max))?;
+        let held = self.count(Kind::Link, most)?;
         self.granted(|grants| grants.links()?.may_create(granted, parent.as_deref(), held))?;
         let id = ledger::mint();
         let link = with(Link::new(&id, kind), &settings);
@@ -308,7 +309,8 @@ impl CallContext {
                 format!("the two ends of a pair need two keys, not {key:?} twice"),
             ));
         }
-        let held = self.all(Kind::Link)?.len() as u64 + 1;
+        let most = self.granted(|grants| grants.links().map(|grant| grant.max))?;
+        let held = self.count(Kind::Link, most)? + 1;
         self.granted(|grants| grants.links()?.may_create(Granted::Veth, None, held))?;
         self.free(Kind::Link, peer)?;
         let (one, other) = (ledger::mint(), ledger::mint());

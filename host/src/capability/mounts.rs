@@ -69,7 +69,8 @@ impl CallContext {
         source: Source,
         flags: MountFlags,
     ) -> Answer<DirectoryHandle> {
-        let held = self.all(Kind::Mount)?.len() as u64;
+        let most = self.granted(|grants| grants.mounts().map(|grant| grant.max))?;
+        let held = self.count(Kind::Mount, most)?;
         self.free(Kind::Mount, key)?;
         self.granted(|grants| grants.mounts()?.may_add(held))?;
         if flags.contains(MountFlags::ALLOW_SUID) {

@@ -155,6 +155,14 @@ impl<V: Clone> Draft<V> {
         self.view.get(key).map(|row| &row.value)
     }
 
+    /// How many keys begin with `prefix`, the draft's own included, for the host's own book-keeping.
+    pub(super) fn peek_count(&self, prefix: &str) -> u64 {
+        self.view
+            .keys()
+            .filter(|key| key.starts_with(prefix))
+            .count() as u64
+    }
+
     pub(super) fn put(&mut self, key: &str, value: V) {
         let key: Arc<str> = key.into();
         self.view.insert(

@@ -35,6 +35,8 @@ pub struct Transaction {
     pub(super) volumes: Draft<Arc<VolumeRecord>>,
     pub(super) directories: Draft<Arc<DirectoryRecord>>,
     pub(super) objects: Draft<Arc<ObjectRecord>>,
+    /// How many objects may have names that begin so.
+    object_limits: BTreeMap<String, u64>,
     pub(super) settled: Vec<String>,
     pub(super) intents: Vec<Intent>,
     pub(super) call: Option<String>,
@@ -64,6 +66,7 @@ impl Transaction {
             volumes: Draft::new(volumes),
             directories: Draft::new(directories),
             objects: Draft::new(objects),
+            object_limits: BTreeMap::new(),
             settled: Vec::new(),
             intents: Vec::new(),
             call: None,
@@ -279,6 +282,17 @@ impl Transaction {
         self.objects.scan_rows().cloned().collect()
     }
 
+    /// How many objects have names that begin with `prefix`. The commit does not depend on it, or calls that take long would all lose against
+    /// each other; see [`limit_objects`](Self::limit_objects).
+    pub fn count_objects(&self, prefix: &str) -> u64 {
+        self.objects.peek_count(prefix)
+    }
+
+    /// The commit is a conflict if it takes the number of objects whose names begin with `prefix` beyond `most`.
+    pub fn limit_objects(&mut self, prefix: &str, most: u64) {
+        self.object_limits.insert(prefix.to_owned(), most);
+    }
+
     /// Records something on the machine, in the place of one with the same name.
     pub fn put_object(&mut self, record: ObjectRecord) {
         let record = Arc::new(record);
@@ -333,6 +347,13 @@ impl Transaction {
                 after.directories.len(),
                 self.quota.max_directories,
             )
+            || self.object_limits.iter().any(|(prefix, most)| {
+                let count = |state: &Snapshot| {
+                    let names = state.objects().map(|object| &object.name);
+                    names.filter(|name| name.starts_with(prefix)).count() as u64
+                };
+                grown(count(before), count(after), *most)
+            })
     }
 }
 

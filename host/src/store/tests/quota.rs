@@ -171,3 +171,30 @@ fn the_memory_of_a_transaction_is_bounded_by_its_quotas() {
     );
     assert_eq!(transaction.usage(), Usage::default());
 }
+
+#[test]
+fn calls_that_each_add_an_object_lose_against_each_other_only_beyond_the_limit() {
+    for (most, both) in [(2, true), (1, false)] {
+        let fixture = Fixture::new();
+        let mut transactions: Vec<Transaction> = (0..2).map(|_| fixture.begin("p")).collect();
+        for (number, transaction) in transactions.iter_mut().enumerate() {
+            assert_eq!(transaction.count_objects("mount/"), 0);
+            transaction.limit_objects("mount/", most);
+            for name in [format!("mount/{number}"), format!("image/{number}")] {
+                transaction.put_object(ObjectRecord {
+                    name,
+                    id: number.to_string(),
+                    record: String::new(),
+                    boot: String::new(),
+                    made_at: 0,
+                });
+            }
+            assert_eq!(transaction.count_objects("mount/"), 1);
+        }
+        let second = transactions.pop().unwrap();
+        let first = transactions.pop().unwrap();
+        committed(wait(fixture.store.commit(first)));
+        let outcome = wait(fixture.store.commit(second)).unwrap();
+        assert_eq!(outcome != Outcome::Conflict, both, "at most {most}");
+    }
+}
