@@ -82,10 +82,21 @@ async fn reconcile(
     } else {
         Repair::Now
     };
-    match catalog.repair(wanted.name.as_deref(), repair).await {
+    let repaired = to_the_end(async move { catalog.repair(wanted.name.as_deref(), repair).await });
+    match repaired.await {
         Ok(findings) => Json(findings).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
+}
+
+/// Does something in a task of its own: whoever asked may go away in the middle of it.
+async fn to_the_end<T: Send + 'static, E: Send + 'static>(
+    work: impl Future<Output = Result<T, E>> + Send + 'static,
+) -> Result<T, anyhow::Error>
+where
+    anyhow::Error: From<E>,
+{
+    Ok(tokio::spawn(work).await??)
 }
 
 async fn status(State(catalog): State<Arc<Catalog>>) -> Json<Status> {
@@ -288,7 +299,8 @@ async fn call(
 }
 
 async fn forget(State(catalog): State<Arc<Catalog>>, Query(named): Query<Named>) -> Response {
-    match catalog.forget(&named.name, named.force).await {
+    let forgotten = to_the_end(async move { catalog.forget(&named.name, named.force).await });
+    match forgotten.await {
         Ok(text) => Json(text).into_response(),
         Err(error) => (StatusCode::CONFLICT, error.to_string()).into_response(),
     }
