@@ -272,14 +272,18 @@ fn settle(
         return;
     }
     // Read once more: a call may have committed, and so dropped its notes, between the first look and its end. What it did must not be settled.
-    let open: HashSet<i64> = match ledger.store().notes() {
-        Ok(notes) => notes.into_iter().map(|(_, note)| note.number).collect(),
+    // By call too: a number can be given again.
+    let open: HashSet<(i64, String)> = match ledger.store().notes() {
+        Ok(notes) => notes
+            .into_iter()
+            .map(|(_, note)| (note.number, note.call))
+            .collect(),
         Err(error) => {
             tracing::warn!(%error, "what calls left to be settled cannot be read");
             return;
         }
     };
-    over.retain(|(_, note)| open.contains(&note.number));
+    over.retain(|(_, note)| open.contains(&(note.number, note.call.clone())));
     let now = Instant::now();
     for (name, note) in over {
         let (due, _) = *diary.notes.entry(note.number).or_insert((now, BEAT));
@@ -291,10 +295,15 @@ fn settle(
             continue;
         }
         let ledger = Arc::clone(ledger);
-        begin(running, jobs, Done::Note(note.number, Settled(false)), async move {
-            let settled = plugin.compensate(&note).await;
-            let forgotten = settled && ledger.store().forget_note(note.number).await.is_ok();
-            Done::Note(note.number, Settled(forgotten))
-        });
+        begin(
+            running,
+            jobs,
+            Done::Note(note.number, Settled(false)),
+            async move {
+                let settled = plugin.compensate(&note).await;
+                let forgotten = settled && ledger.store().forget_note(note.number).await.is_ok();
+                Done::Note(note.number, Settled(forgotten))
+            },
+        );
     }
 }
