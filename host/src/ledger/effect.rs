@@ -12,7 +12,7 @@ use crate::machine::{MachineError, Presence, fuse, images, links, mounts, nat};
 pub type Secrets<'a> = &'a (dyn Fn(&str) -> Result<Vec<u8>, MachineError> + Sync);
 
 /// Kinds of things that a plugin can hold on the machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
     /// A mount.

@@ -6,8 +6,11 @@ use std::sync::Arc;
 use super::{Effect, Kind, Ledger, decode};
 use crate::store::{Intent, Outcome, Quota, StoreError, Transaction};
 
+/// Where the store keeps what a restart of the machine took from a plugin, until the plugin has been told.
+const FACTS: &str = "facts";
+
 /// What became of something that a plugin holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Fate {
     /// It went with a restart of the machine.
@@ -19,7 +22,7 @@ pub enum Fate {
 }
 
 /// Something that is not as a plugin left it.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Fact {
     /// What it is.
     pub kind: Kind,
@@ -111,6 +114,11 @@ impl Ledger {
 
     async fn forget_earlier_boots(self: &Arc<Self>, plugin: &str) -> Result<(), StoreError> {
         let state = self.store.plugin(plugin)?;
+        // Of a start before that ended before it could tell.
+        let untold = self.store.meta(plugin, FACTS)?;
+        let mut facts: Vec<Fact> = untold
+            .and_then(|text| serde_json::from_str(&text).ok())
+            .unwrap_or_default();
         let lost: Vec<_> = state
             .snapshot()
             .objects()
@@ -121,10 +129,10 @@ impl Ledger {
             .cloned()
             .collect();
         if lost.is_empty() {
+            self.tell(plugin, facts);
             return Ok(());
         }
         let mut transaction = Transaction::new(state, Quota::default());
-        let mut facts = Vec::new();
         let mut remains: Vec<Effect> = Vec::new();
         for object in &lost {
             transaction.remove_object(&object.name);
@@ -152,6 +160,8 @@ impl Ledger {
             }
         });
         let _ = swept.await;
+        let text = serde_json::to_string(&facts).ok();
+        transaction.set_meta(FACTS, text.as_deref());
         match self.store.commit(transaction).await? {
             Outcome::Committed { .. } => {}
             Outcome::Conflict => tracing::error!(plugin, "the store was changed during the start"),
@@ -171,8 +181,58 @@ impl Ledger {
         }
     }
 
+    /// Notes that a plugin has been told all that was kept for it.
+    ///
+    /// # Errors
+    /// When the store cannot be written: then it is told once more after the next start.
+    pub async fn told(&self, plugin: &str) -> Result<(), StoreError> {
+        if self.store.meta(plugin, FACTS)?.is_some() {
+            self.store.set_meta(plugin, FACTS, None).await?;
+        }
+        Ok(())
+    }
+
     /// Takes what a plugin has to be told.
     pub fn news(&self, plugin: &str) -> Vec<Fact> {
         self.facts.lock().remove(plugin).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+    use crate::store::{ObjectRecord, Store};
+
+    #[tokio::test]
+    async fn what_a_restart_of_the_machine_took_is_told_even_if_the_daemon_ends_before() {
+        let data = tempfile::tempdir().unwrap();
+        let store = Store::open(data.path()).unwrap();
+        let state = store.plugin("p").unwrap();
+        let mut transaction = Transaction::new(state, Quota::default());
+        transaction.put_object(ObjectRecord {
+            name: Kind::Rules.name("n"),
+            id: "1".to_owned(),
+            record: String::new(),
+            boot: "before".to_owned(),
+            made_at: 0,
+        });
+        let outcome = store.commit(transaction).await.unwrap();
+        assert_ne!(outcome, Outcome::Conflict);
+        let start = async || {
+            let ledger = Ledger::new(store.clone(), data.path().join("run"), "after");
+            ledger.recover().await.unwrap();
+            (ledger.news("p"), ledger)
+        };
+        let lost = [Fact {
+            kind: Kind::Rules,
+            key: "n".to_owned(),
+            fate: Fate::Rebooted,
+        }];
+        assert_eq!(start().await.0, lost);
+        let (news, ledger) = start().await;
+        assert_eq!(news, lost);
+        ledger.told("p").await.unwrap();
+        assert_eq!(start().await.0, []);
     }
 }

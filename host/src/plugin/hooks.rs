@@ -36,14 +36,20 @@ impl Plugin {
     /// Tells the driver what the host found on the machine, if there is anything.
     pub async fn tell(&self, version: &Version) {
         let facts = self.shared.ledger.news(&self.name);
-        if facts.is_empty() || !version.driver.has_reconcile() {
+        if facts.is_empty() {
             return;
         }
-        let told = facts.iter().map(to_guest).collect();
-        let call = lifecycle::Call::Reconcile { facts: told };
-        if !self.reported(version, call, HOOK_DEADLINE).await {
-            // At the next occasion.
-            self.shared.ledger.tell(&self.name, facts);
+        if version.driver.has_reconcile() {
+            let told = facts.iter().map(to_guest).collect();
+            let call = lifecycle::Call::Reconcile { facts: told };
+            if !self.reported(version, call, HOOK_DEADLINE).await {
+                // At the next occasion.
+                self.shared.ledger.tell(&self.name, facts);
+                return;
+            }
+        }
+        if let Err(error) = self.shared.ledger.told(&self.name).await {
+            tracing::warn!(plugin = self.name, %error, "what the plugin was told is told once more after the next start");
         }
     }
 
