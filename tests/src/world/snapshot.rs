@@ -444,7 +444,13 @@ fn walk(
     {
         return Ok(());
     }
-    let size = if about.is_file() { about.len() } else { 0 };
+    // As many bytes as the number has digits.
+    let is_pid = name.ends_with("/pid");
+    let size = if about.is_file() && !is_pid {
+        about.len()
+    } else {
+        0
+    };
     let mode = about.permissions().mode();
     let owner = (about.uid(), about.gid());
     lines.push(line("file", &format!("{name} {mode:o} {owner:?} {size}")));
