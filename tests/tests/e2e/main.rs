@@ -10,7 +10,12 @@
 )]
 
 mod authz;
+mod bridges;
 mod differential;
+mod effects;
+mod helpers;
+mod kills;
+mod mounts;
 mod networks;
 mod volumes;
 
@@ -71,6 +76,22 @@ struct Setup {
 
 impl Setup {
     fn new(version: Version, test: &str, plugins: &[Plugin]) -> Result<Option<Self>> {
+        Self::serving(version, test, plugins, |_, site| site.serve())
+    }
+
+    /// With a daemon that can change the engine's network.
+    fn inside(version: Version, test: &str, plugins: &[Plugin]) -> Result<Option<Self>> {
+        Self::serving(version, test, plugins, |engine, site| {
+            engine.serve_inside(site)
+        })
+    }
+
+    fn serving(
+        version: Version,
+        test: &str,
+        plugins: &[Plugin],
+        serve: impl FnOnce(&Engine, &Site) -> Result<Daemon>,
+    ) -> Result<Option<Self>> {
         let Some(engine) = Engine::prepare(version, test)? else {
             return Ok(None);
         };
@@ -82,7 +103,7 @@ impl Setup {
             }
             site.drop_in(&plugin.component, plugin.file)?;
         }
-        let daemon = site.serve()?;
+        let daemon = serve(&engine, &site)?;
         for plugin in plugins {
             daemon.wait_plugin(plugin.name)?;
         }
@@ -140,4 +161,15 @@ on_both_engines! {
     authz::a_read_only_policy_lets_ps_pass_and_denies_run,
     authz::without_the_daemon_the_engine_denies,
     differential::what_the_engine_does_is_what_was_judged,
+    bridges::a_bridge_connects_containers_with_each_other_and_the_outside,
+    bridges::cables_of_killed_containers_are_forgotten,
+    helpers::a_helper_that_dies_is_reported,
+    helpers::a_helper_that_dies_is_started_again,
+    helpers::a_helper_outlives_the_daemon,
+    kills::nothing_is_unmounted_under_a_container_when_the_engine_is_killed,
+    mounts::a_disk_image_is_a_volume_with_a_size_limit,
+    mounts::a_volume_in_memory_has_a_size_limit,
+    mounts::the_driver_unmounts_after_the_last_use,
+    mounts::containers_go_on_when_the_daemon_is_killed,
+    mounts::a_long_create_goes_on_and_is_joined,
 }
