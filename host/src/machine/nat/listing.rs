@@ -147,32 +147,19 @@ impl Listing {
             }
             *rules.entry(chain).or_default() += 1;
         }
-        let mut elements = HashMap::new();
+        let mut elements_found = HashMap::new();
         for kind in ["map", "set"] {
             for set in each(&objects, kind) {
                 let name = text(set, "name").unwrap_or_default();
-                let found = set.get("elem").and_then(Value::as_array);
-                for element in found.into_iter().flatten() {
-                    let (key, target) = match (kind, element) {
-                        ("map", Value::Array(pair)) => (
-                            pair.first(),
-                            pair.get(1)
-                                .and_then(|verdict| verdict.pointer("/jump/target"))
-                                .and_then(Value::as_str)
-                                .map(str::to_owned),
-                        ),
-                        _ => (Some(element), None),
-                    };
-                    if let Some(key) = key.and_then(key_text) {
-                        elements.insert((name.clone(), key), target);
-                    }
+                for (key, target) in elements(set) {
+                    elements_found.insert((name.clone(), key), target);
                 }
             }
         }
         Ok(Some(Listing {
             rules,
             digests,
-            elements,
+            elements: elements_found,
         }))
     }
 
@@ -220,14 +207,19 @@ impl Listing {
         }
         found
     }
+}
 
-    /// The keys of a map.
-    pub(super) fn keys(&self, map: &str) -> impl Iterator<Item = &str> {
-        self.elements
-            .keys()
-            .filter(move |(name, _)| name == map)
-            .map(|(_, key)| key.as_str())
-    }
+/// The keys of a map; none if there is no table.
+pub(super) fn keys(map: &str) -> Result<Vec<String>, MachineError> {
+    let objects = match list(&format!("list map {TABLE} {map}")) {
+        Ok(objects) => objects,
+        Err(error) if error.kind == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    Ok(each(&objects, "map")
+        .flat_map(elements)
+        .map(|(key, _)| key)
+        .collect())
 }
 
 fn list(command: &str) -> Result<Vec<Value>, MachineError> {
@@ -260,6 +252,21 @@ fn each<'a>(objects: &'a [Value], kind: &'a str) -> impl Iterator<Item = &'a Val
 
 fn text(object: &Value, field: &str) -> Option<String> {
     object.get(field)?.as_str().map(str::to_owned)
+}
+
+/// Each key of a map or a set, with the chain that it leads to.
+fn elements(set: &Value) -> impl Iterator<Item = (String, Option<String>)> {
+    let found = set.get("elem").and_then(Value::as_array);
+    found.into_iter().flatten().filter_map(|element| {
+        let (key, verdict) = match element {
+            Value::Array(pair) => (pair.first()?, pair.get(1)),
+            key => (key, None),
+        };
+        let target = verdict
+            .and_then(|verdict| verdict.pointer("/jump/target"))
+            .and_then(Value::as_str);
+        Some((key_text(key)?, target.map(str::to_owned)))
+    })
 }
 
 /// A key as scripts have it.

@@ -163,7 +163,7 @@ pub fn perform(set: &RuleSet) -> Result<(), MachineError> {
     }
     let filters = set.rules.iter().any(needs_mark);
     let mut script = script::perform(set);
-    if filters {
+    if !before.has_table() {
         iptables::remember(&before, &mut script)?;
     }
     let mut done = script.run(&lock);
@@ -238,23 +238,41 @@ fn remove_table(before: &Overview, lock: &Lock) -> Result<(), MachineError> {
 ///
 /// Whatever `nft` or `iptables` says.
 pub fn look(set: &RuleSet) -> Result<Presence, MachineError> {
-    check::rule_set(set)?;
+    let found = look_at_all(&[set])?;
+    Ok(found.into_iter().next().unwrap_or(Presence::Absent))
+}
+
+/// The same for many, in their order, for the price of one: the table is read once.
+///
+/// # Errors
+///
+/// Whatever `nft` or `iptables` says.
+pub fn look_at_all(sets: &[&RuleSet]) -> Result<Vec<Presence>, MachineError> {
     let Some(listing) = Listing::read()? else {
-        return Ok(Presence::Absent);
+        return Ok(vec![Presence::Absent; sets.len()]);
     };
-    match script::perform(set).compare(&listing, &set.id) {
-        Presence::Present => {}
-        other => return Ok(other),
-    }
-    if set.rules.iter().any(needs_mark)
-        && let Some(missing) = iptables::missing(&Overview::read()?)?
-    {
-        return Ok(Presence::Changed(missing));
-    }
-    Ok(match localnet::missing(set) {
-        Some(missing) => Presence::Changed(missing),
-        None => Presence::Present,
-    })
+    let filters = |set: &&RuleSet| set.rules.iter().any(needs_mark);
+    let missing = if sets.iter().any(filters) {
+        iptables::missing(&Overview::read()?)?
+    } else {
+        None
+    };
+    let look = |set: &&RuleSet| {
+        // What is refused was never made.
+        if check::rule_set(set).is_err() {
+            return Presence::Absent;
+        }
+        let found = script::perform(set).compare(&listing, &set.id);
+        if found != Presence::Present {
+            return found;
+        }
+        missing
+            .clone()
+            .filter(|_| filters(set))
+            .or_else(|| localnet::missing(set))
+            .map_or(Presence::Present, Presence::Changed)
+    };
+    Ok(sets.iter().map(look).collect())
 }
 
 /// The identifiers of all rule sets in the table, those of other daemons on the machine included.

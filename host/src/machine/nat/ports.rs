@@ -7,16 +7,15 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto};
 
 use super::Transport;
 use super::check::bound;
-use super::listing::Listing;
+use super::listing;
+use crate::machine::MachineError;
 
 /// Whether a port of the host is free: not published by dockside, and no process has it. `host` is an address of the host; none, or the
 /// unspecified one, stands for all. A moment later it can be taken: [`perform`](super::perform) refuses only what dockside itself has.
 pub fn port_free(transport: Transport, host: Option<IpAddr>, port: u16) -> bool {
     let host = bound(host);
-    let published = Listing::read().is_ok_and(|listing| {
-        listing.is_some_and(|listing| is_published(&listing, transport, host, port))
-    });
-    if published {
+    // If the table cannot be read, publishing will say why.
+    if is_published(transport, host, port).unwrap_or(false) {
         return false;
     }
     match host {
@@ -39,24 +38,30 @@ pub fn port_free(transport: Transport, host: Option<IpAddr>, port: u16) -> bool 
     }
 }
 
-fn is_published(listing: &Listing, transport: Transport, host: Option<IpAddr>, port: u16) -> bool {
+fn is_published(
+    transport: Transport,
+    host: Option<IpAddr>,
+    port: u16,
+) -> Result<bool, MachineError> {
     let key = format!("{} . {port}", transport.name());
-    let any = |map: &str| listing.keys(map).any(|found| found == key);
-    let at = |map: &str, host: Option<IpAddr>| {
-        listing
-            .keys(map)
-            .any(|found| match found.split_once(" . ") {
-                Some((address, rest)) => {
-                    rest == key && host.is_none_or(|host| address == host.to_string())
-                }
-                None => false,
-            })
+    let maps: &[&str] = match host {
+        Some(IpAddr::V4(_)) => &["any4", "bound4"],
+        Some(IpAddr::V6(_)) => &["any6", "bound6"],
+        None => &["any4", "any6", "bound4", "bound6"],
     };
-    match host {
-        Some(IpAddr::V4(_)) => any("any4") || at("bound4", host),
-        Some(IpAddr::V6(_)) => any("any6") || at("bound6", host),
-        None => any("any4") || any("any6") || at("bound4", None) || at("bound6", None),
+    for map in maps {
+        let taken = |found: &String| match found.strip_suffix(&key) {
+            Some("") => true,
+            Some(address) => address
+                .strip_suffix(" . ")
+                .is_some_and(|address| host.is_none_or(|host| address == host.to_string())),
+            None => false,
+        };
+        if listing::keys(map)?.iter().any(taken) {
+            return Ok(true);
+        }
     }
+    Ok(false)
 }
 
 fn bindable(transport: Transport, address: SocketAddr) -> std::io::Result<()> {
