@@ -11,7 +11,7 @@ use tracing::Level;
 
 use crate::catalog::Catalog;
 use crate::config::OnDead;
-use crate::ledger::{Health, Ledger, Probed};
+use crate::ledger::{Fact, Fate, Health, Kind, Ledger, Probed};
 use crate::plugin::Plugin;
 
 /// How often anything is looked at. The shortest schedule that a driver can have.
@@ -234,6 +234,20 @@ async fn look_after_mounts(plugin: &Arc<Plugin>, ledger: &Arc<Ledger>, on_dead: 
                 )
             }
         };
+        let fate = match on_dead {
+            OnDead::Alert => Some(Fate::Degraded),
+            OnDead::Unmount if result.is_ok() => Some(Fate::Removed),
+            OnDead::Unmount | OnDead::Remount => None,
+        };
+        if let (Some(fate), Some(version)) = (fate, plugin.version()) {
+            let fact = Fact {
+                kind: Kind::Mount,
+                key: key.clone(),
+                fate,
+            };
+            ledger.tell(name, vec![fact]);
+            plugin.tell(&version).await;
+        }
         match result {
             Ok(()) => say(
                 Level::WARN,
