@@ -276,7 +276,17 @@ fn key_text(key: &Value) -> Option<String> {
     }
     if let Some(parts) = key.get("concat").and_then(Value::as_array) {
         let parts: Option<Vec<String>> = parts.iter().map(part_text).collect();
-        return parts.map(|parts| parts.join(" . "));
+        let mut parts = parts?;
+        // A protocol has its number where the machine has no /etc/protocols. Ports come last.
+        let protocol = parts.len().checked_sub(2)?;
+        if let Some(protocol) = parts.get_mut(protocol) {
+            for (number, name) in [("6", "tcp"), ("17", "udp"), ("132", "sctp")] {
+                if protocol == number {
+                    *protocol = name.to_owned();
+                }
+            }
+        }
+        return Some(parts.join(" . "));
     }
     key.as_str().map(|link| format!("\"{link}\""))
 }
@@ -287,7 +297,6 @@ fn part_text(part: &Value) -> Option<String> {
             Ok(address) => address.to_string(),
             Err(_) => text.clone(),
         }),
-        // Protocols have numbers where the machine has no /etc/protocols. As a port these are not told apart, and need not be.
         Value::Number(number) => Some(number.to_string()),
         _ => None,
     }

@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::machine::{CHILD, engine_starts, firewall, on_a_machine, sh, topology};
-use crate::machine::nat::{Rule, RuleSet, Transport, list_ours, look, perform, undo};
+use crate::machine::nat::{Rule, RuleSet, Transport, list_ours, look, perform, port_free, undo};
 use crate::machine::{ErrorKind, Presence};
 
 /// A rule set with every kind of rule.
@@ -83,6 +83,23 @@ on_a_machine! {
         undo(&set).unwrap();
         assert_eq!(firewall(), before);
         assert!(list_ours().unwrap().is_empty());
+    }
+
+    fn a_machine_without_the_names_of_protocols_is_as_good_as_any() {
+        if !std::path::Path::new("/etc/protocols").exists() {
+            return println!("skipped: every test here shows it");
+        }
+        sh("mount --bind /dev/null /etc/protocols");
+        let set = everything("ab", "ds0", 80);
+        perform(&set).unwrap();
+        assert_eq!(look(&set).unwrap(), Presence::Present);
+        for transport in [Transport::Tcp, Transport::Udp, Transport::Sctp] {
+            assert!(!port_free(transport, None, 80));
+            assert!(port_free(transport, None, 81));
+        }
+        sh("nft flush chain inet dockside d_ab");
+        undo(&set).unwrap();
+        assert_eq!(firewall(), "");
     }
 
     fn a_rule_set_comes_and_goes_without_a_trace_in_the_others() {
