@@ -107,7 +107,7 @@ pub(super) fn run(
 }
 
 /// Waits for a child up to a deadline. `None` says that it still runs.
-fn wait(child: &mut Child, deadline: Instant) -> std::io::Result<Option<ExitStatus>> {
+pub(super) fn wait(child: &mut Child, deadline: Instant) -> std::io::Result<Option<ExitStatus>> {
     let pid = Pid::from_child(child);
     let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
     loop {
@@ -126,7 +126,7 @@ fn wait(child: &mut Child, deadline: Instant) -> std::io::Result<Option<ExitStat
 }
 
 /// Kills a child and waits for it. One that hangs in the kernel dies when the kernel lets it: only a thread can wait for that.
-fn end(mut child: Child) {
+pub(super) fn end(mut child: Child) {
     let _ = child.kill();
     if !matches!(
         wait(&mut child, Instant::now() + Duration::from_secs(1)),

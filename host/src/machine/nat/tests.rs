@@ -11,4 +11,5 @@ mod hostile;
 mod lifecycle;
 mod machine;
 mod ports;
+mod tools;
 mod traffic;
