@@ -111,6 +111,8 @@ pub(crate) fn start_writer(engine: &Engine, name: &str, volume: &str) -> Result<
     engine.docker(&[
         "run",
         "-d",
+        // A shell as process 1 ignores SIGTERM, and an engine that stops what its predecessor left waits 10 s for it.
+        "--init",
         "--name",
         name,
         "-v",
