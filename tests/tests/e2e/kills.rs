@@ -1,5 +1,7 @@
 //! The engine is killed again and again while containers use volumes that are mounts.
 
+use std::io::Write;
+
 use anyhow::{Context, Result, ensure};
 use dockside_tests::daemon::until;
 use dockside_tests::engine::Version;
@@ -59,10 +61,12 @@ pub(crate) fn nothing_is_unmounted_under_a_container_when_the_engine_is_killed(
             kills += 1;
         }
     }
-    eprintln!(
+    // Past the test runner's capture.
+    writeln!(
+        std::io::stderr(),
         "{kills} kills of the engine ({version:?}) under {} containers, 0 unmounted, 0 left",
         VOLUMES.len()
-    );
+    )?;
     down(setup)
 }
 
