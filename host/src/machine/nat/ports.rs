@@ -1,5 +1,6 @@
 //! Ports of the host that nobody has yet.
 
+use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 
 use rustix::io::Errno;
@@ -13,11 +14,24 @@ use crate::machine::MachineError;
 /// Whether a port of the host is free: not published by dockside, and no process has it. `host` is an address of the host; none, or the
 /// unspecified one, stands for all. A moment later it can be taken: [`perform`](super::perform) refuses only what dockside itself has.
 pub fn port_free(transport: Transport, host: Option<IpAddr>, port: u16) -> bool {
+    first_free(transport, host, [port]).is_some()
+}
+
+/// The first of many ports that is free in that sense, for little more than the price of looking at one.
+pub fn first_free(
+    transport: Transport,
+    host: Option<IpAddr>,
+    ports: impl IntoIterator<Item = u16>,
+) -> Option<u16> {
     let host = bound(host);
     // If the table cannot be read, publishing will say why.
-    if is_published(transport, host, port).unwrap_or(false) {
-        return false;
-    }
+    let published = published(transport, host).unwrap_or_default();
+    ports
+        .into_iter()
+        .find(|port| !published.contains(port) && unused(transport, host, *port))
+}
+
+fn unused(transport: Transport, host: Option<IpAddr>, port: u16) -> bool {
     match host {
         Some(host) => bindable(transport, SocketAddr::new(host, port)).is_ok(),
         None => [
@@ -38,30 +52,30 @@ pub fn port_free(transport: Transport, host: Option<IpAddr>, port: u16) -> bool 
     }
 }
 
-fn is_published(
-    transport: Transport,
-    host: Option<IpAddr>,
-    port: u16,
-) -> Result<bool, MachineError> {
-    let key = format!("{} . {port}", transport.name());
+/// The ports that are published and would get in each other's way.
+fn published(transport: Transport, host: Option<IpAddr>) -> Result<HashSet<u16>, MachineError> {
     let maps: &[&str] = match host {
         Some(IpAddr::V4(_)) => &["any4", "bound4"],
         Some(IpAddr::V6(_)) => &["any6", "bound6"],
         None => &["any4", "any6", "bound4", "bound6"],
     };
+    let mut ports = HashSet::new();
     for map in maps {
-        let taken = |found: &String| match found.strip_suffix(&key) {
-            Some("") => true,
-            Some(address) => address
-                .strip_suffix(" . ")
-                .is_some_and(|address| host.is_none_or(|host| address == host.to_string())),
-            None => false,
-        };
-        if listing::keys(map)?.iter().any(taken) {
-            return Ok(true);
+        for key in listing::keys(map)? {
+            let (key, port) = key.rsplit_once(" . ").unwrap_or_default();
+            let (address, protocol) = key
+                .rsplit_once(" . ")
+                .map_or((None, key), |(address, protocol)| (Some(address), protocol));
+            let same = |address: &str| host.is_none_or(|host| address == host.to_string());
+            if protocol == transport.name()
+                && address.is_none_or(same)
+                && let Ok(port) = port.parse()
+            {
+                ports.insert(port);
+            }
         }
     }
-    Ok(false)
+    Ok(ports)
 }
 
 fn bindable(transport: Transport, address: SocketAddr) -> std::io::Result<()> {

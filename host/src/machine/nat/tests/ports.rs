@@ -3,7 +3,7 @@
 use std::net::{IpAddr, TcpListener, UdpSocket};
 
 use super::machine::on_a_machine;
-use crate::machine::nat::{Rule, RuleSet, Transport, perform, port_free};
+use crate::machine::nat::{Rule, RuleSet, Transport, first_free, perform, port_free};
 
 fn publish(host: Option<&str>, host_port: u16, to: &str) -> Rule {
     Rule::Publish {
@@ -61,5 +61,8 @@ on_a_machine! {
             let address: Option<IpAddr> = host.parse().ok();
             assert_eq!(port_free(transport, address, port), free, "{transport:?} {host:?} {port}");
         }
+        assert_eq!(first_free(Tcp, None, 1001..2000), Some(1002));
+        assert_eq!(first_free(Tcp, None, 1003..2000), Some(1006));
+        assert_eq!(first_free(Tcp, None, 1003..1005), None);
     }
 }
