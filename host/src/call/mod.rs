@@ -41,6 +41,8 @@ pub enum Outcome {
 pub enum Attempt {
     /// It is over. The keys say how to take its writes back.
     Done(Outcome, Vec<UndoKey>),
+    /// It is over, and the driver was not asked: it says nothing about the version.
+    Spared(Outcome),
     /// Another call changed what this one had read. Nothing of it remains; it has to be run again.
     Conflict,
 }
@@ -88,7 +90,7 @@ impl Run<'_> {
             uses::Plan::Ask => None,
             uses::Plan::UnmountFirst(call) => Some(call),
             uses::Plan::Refuse(error) => {
-                return Ok(Attempt::Done(Outcome::Refused(error), Vec::new()));
+                return Ok(Attempt::Spared(Outcome::Refused(error)));
             }
             uses::Plan::Nothing => return self.without_driver(transaction, Answer::Done).await,
             uses::Plan::Mounted(record) => {
@@ -173,7 +175,7 @@ impl Run<'_> {
     ) -> Result<Attempt, Fault> {
         match self.store.commit(transaction).await? {
             Committed::Conflict => Ok(Attempt::Conflict),
-            Committed::Committed { undo } => Ok(Attempt::Done(Outcome::Answer(answer), undo)),
+            Committed::Committed { .. } => Ok(Attempt::Spared(Outcome::Answer(answer))),
         }
     }
 

@@ -30,6 +30,12 @@ const PATIENCE: Duration = Duration::from_millis(250);
 /// How long a mount for which nobody waited is kept for the next try.
 const ORPHANED: Duration = Duration::from_secs(300);
 
+/// How a call ended, and whether the driver was asked.
+struct Ended {
+    outcome: Outcome,
+    asked: bool,
+}
+
 /// Who calls, and under which key.
 #[derive(Debug, Clone, Copy)]
 struct Caller<'a> {
@@ -342,8 +348,11 @@ impl Plugin {
             let left = deadline.saturating_duration_since(Instant::now());
             let (ran, result) = self.execute(&serving, method, call, caller, deadline).await;
             let fault = match result {
-                Ok(outcome) => {
-                    ran.trial_call_went_well();
+                Ok(Ended { outcome, asked }) => {
+                    // What the host answers itself is no trial of the driver.
+                    if asked {
+                        ran.trial_call_went_well();
+                    }
                     return Ok(outcome);
                 }
                 Err(fault) => fault,
@@ -378,7 +387,7 @@ impl Plugin {
         call: &Call,
         caller: Caller<'_>,
         deadline: Instant,
-    ) -> (Arc<Serving>, Result<Outcome, Fault>) {
+    ) -> (Arc<Serving>, Result<Ended, Fault>) {
         let mut serving = Arc::clone(chosen);
         for attempt in 0..ATTEMPTS {
             let turn = match attempt {
@@ -394,7 +403,14 @@ impl Plugin {
                 serving = Arc::clone(current);
             }
             match self.attempt(&serving, method, call, caller, deadline).await {
-                Ok(Attempt::Done(outcome, _)) => return (serving, Ok(outcome)),
+                Ok(Attempt::Done(outcome, _)) => {
+                    let asked = true;
+                    return (serving, Ok(Ended { outcome, asked }));
+                }
+                Ok(Attempt::Spared(outcome)) => {
+                    let asked = false;
+                    return (serving, Ok(Ended { outcome, asked }));
+                }
                 Ok(Attempt::Conflict) => {
                     Counters::add(&self.counters.conflicts);
                 }

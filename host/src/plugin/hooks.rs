@@ -127,7 +127,13 @@ impl Plugin {
             };
             match run.attempt(call).await {
                 Ok(Attempt::Done(Outcome::Answer(_), undo)) => return Ok(undo),
-                Ok(Attempt::Done(Outcome::Refused(error), _)) => return Err(error.message),
+                Ok(
+                    Attempt::Done(Outcome::Refused(error), _)
+                    | Attempt::Spared(Outcome::Refused(error)),
+                ) => {
+                    return Err(error.message);
+                }
+                Ok(Attempt::Spared(Outcome::Answer(_))) => return Ok(Vec::new()),
                 Ok(Attempt::Conflict) => {}
                 Err(fault) => return Err(fault.to_string()),
             }
