@@ -12,6 +12,7 @@ use wasmtime::component::Resource;
 use super::held::answered;
 use crate::catalog::directory_root;
 use crate::ledger::{Kind, remove_unused, take_back};
+use crate::machine::mounts::mounted_below;
 use crate::sandbox::CallContext;
 use crate::sandbox::bindings::host::dockside::host::directories::{
     Attributes, Error, Host, HostDirectory,
@@ -158,7 +159,8 @@ impl Host for CallContext {
                 return Err(Error::InUse);
             }
             blocking(move || {
-                if mounted_below(&path).map_err(|error| Error::Other(error.to_string()))? {
+                let mounts = mounted_below(&path).map_err(|error| Error::Other(error.message))?;
+                if !mounts.is_empty() {
                     return Err(Error::InUse);
                 }
                 Ok(())
@@ -254,27 +256,6 @@ fn make(root: &Path, path: &Path, attributes: Attributes) -> Result<(), Error> {
     })
 }
 
-/// Whether anything is mounted at `path` or below it.
-///
-/// # Errors
-/// When the mount table cannot be read.
-pub fn mounted_below(path: &Path) -> std::io::Result<bool> {
-    let table = std::fs::read_to_string("/proc/self/mountinfo")?;
-    Ok(table
-        .lines()
-        .filter_map(|line| line.split(' ').nth(4))
-        .any(|point| Path::new(&unescape(point)).starts_with(path)))
-}
-
-/// The mount table writes space, tab, newline and backslash as a backslash and three octal digits.
-fn unescape(field: &str) -> String {
-    field
-        .replace("\\040", " ")
-        .replace("\\011", "\t")
-        .replace("\\012", "\n")
-        .replace("\\134", "\\")
-}
-
 /// Deletes the directories whose removal was committed. A directory that cannot be deleted yet is tried again at the next start.
 pub async fn sweep(store: Store, data: PathBuf) {
     let result = async {
@@ -294,8 +275,8 @@ fn delete(data: &Path, doomed: Vec<DoomedDirectory>) -> Vec<DoomedDirectory> {
         let path = directory_root(data, &directory.plugin).join(&directory.id);
         // Never through a mount: what is below belongs to somebody else.
         match mounted_below(&path) {
-            Ok(false) => {}
-            Ok(true) => {
+            Ok(mounts) if mounts.is_empty() => {}
+            Ok(_) => {
                 tracing::warn!(path = %path.display(), "something is mounted in a removed directory: it stays for now");
                 continue;
             }

@@ -143,8 +143,7 @@ impl CallContext {
 
     /// Writes anew what is on record of something that the plugin holds.
     pub(super) fn rewrite(&mut self, object: &ObjectRecord, effect: &Effect) -> Answer<()> {
-        let record = serde_json::to_string(effect)
-            .map_err(|reason| error(ErrorCode::Other, reason.to_string()))?;
+        let record = ledger::encode(effect)?;
         self.records()?.put_object(ObjectRecord {
             record,
             ..object.clone()

@@ -186,8 +186,7 @@ impl CallContext {
         ledger::blocking(move || machine::can_grow(&check)).await?;
         image.size = size;
         self.rewrite(&object, &Effect::Image(image))?;
-        let record = serde_json::to_string(&Effect::Grow(growth))
-            .map_err(|reason| error(ErrorCode::Other, reason.to_string()))?;
+        let record = ledger::encode(&Effect::Grow(growth))?;
         self.behind(record, true)
     }
 

@@ -206,7 +206,11 @@ pub fn mint() -> String {
     hex::encode(rand::random::<[u8; 16]>())
 }
 
-fn encode(effect: &Effect) -> Result<String, MachineError> {
+/// Writes a record.
+///
+/// # Errors
+/// When it cannot be JSON: a path in it is not UTF-8.
+pub fn encode(effect: &Effect) -> Result<String, MachineError> {
     serde_json::to_string(effect).map_err(|error| {
         MachineError::new(
             ErrorKind::Invalid,
