@@ -133,17 +133,19 @@ impl CallContext {
         taken: &[Published],
     ) -> Answer<u16> {
         // From the range that Docker and the kernel choose from too (`net.ipv4.ip_local_port_range`), then from all others.
-        for port in (32_768..=60_999)
+        let candidates: Vec<u16> = (32_768..=60_999)
             .chain(1_024..=32_767)
             .chain(61_000..=65_535)
-        {
-            if self
-                .granted(|grants| grants.nat()?.may_publish(port))
-                .is_ok()
-                && free(transport, host, port, taken).await
-            {
-                return Ok(port);
-            }
+            .filter(|port| !is_taken(transport, host, *port, taken))
+            .filter(|port| {
+                self.granted(|grants| grants.nat()?.may_publish(*port))
+                    .is_ok()
+            })
+            .collect();
+        // All of them for one look at the table, which takes programs of their own.
+        let first = move || machine::first_free(transport, host, candidates);
+        if let Ok(Some(port)) = tokio::task::spawn_blocking(first).await {
+            return Ok(port);
         }
         self.granted(|grants| grants.nat()?.may_publish(32_768))?;
         let text = "every port that the plugin may publish is in use";
@@ -171,13 +173,22 @@ async fn free(
     port: u16,
     taken: &[Published],
 ) -> bool {
-    let ours = taken.iter().any(|(of, at, number)| {
-        *of == transport && *number == port && (at.is_none() || host.is_none() || *at == host)
-    });
-    !ours
+    !is_taken(transport, host, port, taken)
         && tokio::task::spawn_blocking(move || machine::port_free(transport, host, port))
             .await
             .unwrap_or(false)
+}
+
+/// Whether the plugin has published the port itself, or is about to.
+fn is_taken(
+    transport: machine::Transport,
+    host: Option<IpAddr>,
+    port: u16,
+    taken: &[Published],
+) -> bool {
+    taken.iter().any(|(of, at, number)| {
+        *of == transport && *number == port && (at.is_none() || host.is_none() || *at == host)
+    })
 }
 
 fn invalid(reason: String) -> Error {
