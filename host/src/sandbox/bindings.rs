@@ -58,7 +58,7 @@ pub mod effects {
         // Each waits for the disk or for the kernel.
         imports: { default: async | trappable },
     });
-    pub use dockside::host::*;
+    pub use self::dockside::host::*;
 }
 
 /// `dockside:driver/volume`.
