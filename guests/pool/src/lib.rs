@@ -1,14 +1,8 @@
 //! Docker's IPAM: pools of IPv4 and IPv6 addresses, in which no address is ever given twice.
 
-mod config;
-mod held;
-mod leases;
-mod pools;
-mod state;
-mod subnet;
-
 use std::net::IpAddr;
 
+use dockside_addresses::pools;
 use dockside_driver::{
     Ipam, KeyValues, Options, Result,
     ipam::{AddressRequest, AddressResponse, AddressSpaces, PoolRequest, PoolResponse},

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use dockside_driver::{IpNet, Ipv4Net, Ipv6Net};
 
 /// The address as a number.
-pub(crate) fn number(address: IpAddr) -> u128 {
+pub fn number(address: IpAddr) -> u128 {
     match address {
         IpAddr::V4(address) => u128::from(u32::from(address)),
         IpAddr::V6(address) => u128::from(address),
@@ -13,12 +13,12 @@ pub(crate) fn number(address: IpAddr) -> u128 {
 }
 
 /// How many bits of an address vary within the subnet.
-pub(crate) fn host_bits(subnet: IpNet) -> u32 {
+pub fn host_bits(subnet: IpNet) -> u32 {
     u32::from(subnet.max_prefix_len() - subnet.prefix_len())
 }
 
 /// The offset of the subnet's last address.
-pub(crate) fn last_offset(subnet: IpNet) -> u128 {
+pub fn last_offset(subnet: IpNet) -> u128 {
     // A shift by 128 bits would overflow; that subnet is all of IPv6.
     1u128
         .checked_shl(host_bits(subnet))
@@ -26,7 +26,7 @@ pub(crate) fn last_offset(subnet: IpNet) -> u128 {
 }
 
 /// The address at an offset. The caller keeps the offset within the subnet.
-pub(crate) fn address(subnet: IpNet, offset: u128) -> IpAddr {
+pub fn address(subnet: IpNet, offset: u128) -> IpAddr {
     let number = number(subnet.network()).wrapping_add(offset);
     match subnet {
         // Within an IPv4 subnet the number always fits.
@@ -36,7 +36,7 @@ pub(crate) fn address(subnet: IpNet, offset: u128) -> IpAddr {
 }
 
 /// The offset of an address; none if it lies outside.
-pub(crate) fn offset(subnet: IpNet, address: IpAddr) -> Option<u128> {
+pub fn offset(subnet: IpNet, address: IpAddr) -> Option<u128> {
     subnet
         .contains(&address)
         .then(|| number(address) - number(subnet.network()))
@@ -46,7 +46,7 @@ pub(crate) fn offset(subnet: IpNet, address: IpAddr) -> Option<u128> {
 ///
 /// IPv4 keeps the network and the broadcast address except in /31 (RFC 3021) and /32; IPv6 keeps the first address, which
 /// means any router of the subnet (RFC 4291, 2.6.1), except in /127 (RFC 6164) and /128.
-pub(crate) fn usable(subnet: IpNet) -> (u128, u128) {
+pub fn usable(subnet: IpNet) -> (u128, u128) {
     let last = last_offset(subnet);
     match subnet {
         _ if last < 2 => (0, last),
@@ -56,14 +56,14 @@ pub(crate) fn usable(subnet: IpNet) -> (u128, u128) {
 }
 
 /// The subnet of this prefix length that contains the address; none if the length is too large for the family.
-pub(crate) fn containing(address: IpAddr, prefix_length: u8) -> Option<IpNet> {
+pub fn containing(address: IpAddr, prefix_length: u8) -> Option<IpNet> {
     IpNet::new(address, prefix_length)
         .ok()
         .map(|net| net.trunc())
 }
 
 /// The subnet of the same size right behind this one; none at the end of the family.
-pub(crate) fn next(subnet: IpNet) -> Option<IpNet> {
+pub fn next(subnet: IpNet) -> Option<IpNet> {
     let number = number(subnet.broadcast()).checked_add(1)?;
     let address = match subnet {
         IpNet::V4(_) => Ipv4Addr::from(u32::try_from(number).ok()?).into(),
@@ -73,12 +73,12 @@ pub(crate) fn next(subnet: IpNet) -> Option<IpNet> {
 }
 
 /// Whether the two share an address.
-pub(crate) fn overlap(one: IpNet, other: IpNet) -> bool {
+pub fn overlap(one: IpNet, other: IpNet) -> bool {
     one.contains(&other) || other.contains(&one)
 }
 
 /// What is wrong with a subnet as a network for containers, if anything is.
-pub(crate) fn unusable_because(subnet: IpNet) -> Option<&'static str> {
+pub fn unusable_because(subnet: IpNet) -> Option<&'static str> {
     /// Subnets whose addresses no interface of a container can have.
     const SPECIAL: [(IpNet, &str); 6] = [
         (v4([0, 0, 0, 0], 8), "0.0.0.0/8, which means this host"),

@@ -13,9 +13,9 @@ use crate::{
 };
 
 /// The address space of the engine's own networks.
-pub(crate) const LOCAL: &str = "local";
+pub const LOCAL: &str = "local";
 /// The address space of a cluster's networks.
-pub(crate) const GLOBAL: &str = "global";
+pub const GLOBAL: &str = "global";
 
 /// What the state says of a pool, under `pool/ID`.
 #[derive(Debug, Serialize, Deserialize)]
@@ -63,7 +63,10 @@ impl Pool {
 }
 
 /// `RequestPool`: the pool's name and its subnet.
-pub(crate) fn request_pool(request: &PoolRequest) -> Result<(String, IpNet)> {
+///
+/// # Errors
+/// The subnet is taken, unusable, or none is left to choose.
+pub fn request_pool(request: &PoolRequest) -> Result<(String, IpNet)> {
     let space = request.address_space.as_str();
     if space != LOCAL && space != GLOBAL {
         return Err(Error::invalid(format!(
@@ -110,7 +113,10 @@ pub(crate) fn request_pool(request: &PoolRequest) -> Result<(String, IpNet)> {
 }
 
 /// `ReleasePool`: the pool and all of its addresses are free again.
-pub(crate) fn release_pool(id: &str) -> Result<()> {
+///
+/// # Errors
+/// The state cannot be read or written.
+pub fn release_pool(id: &str) -> Result<()> {
     let Some(pool) = find(id)? else {
         return Ok(());
     };
@@ -123,7 +129,10 @@ pub(crate) fn release_pool(id: &str) -> Result<()> {
 }
 
 /// `RequestAddress`: the address with its pool's prefix.
-pub(crate) fn request_address(id: &str, wanted: Option<IpAddr>, gateway: bool) -> Result<IpNet> {
+///
+/// # Errors
+/// The address is taken, no container can have it, or none is left.
+pub fn request_address(id: &str, wanted: Option<IpAddr>, gateway: bool) -> Result<IpNet> {
     let mut pool = find(id)?.ok_or_else(|| {
         Error::not_found(format!(
             "pool {id:?} is not held; the network that it belonged to has to be created again"
@@ -158,8 +167,11 @@ pub(crate) fn request_address(id: &str, wanted: Option<IpAddr>, gateway: bool) -
     Ok(IpNet::new(address, pool.subnet.prefix_len())?)
 }
 
-/// `ReleaseAddress`.
-pub(crate) fn release_address(id: &str, address: IpAddr) -> Result<()> {
+/// `ReleaseAddress`. One that is not held is no error.
+///
+/// # Errors
+/// The state cannot be read or written.
+pub fn release_address(id: &str, address: IpAddr) -> Result<()> {
     let Some(mut pool) = find(id)? else {
         return Ok(());
     };
