@@ -13,6 +13,7 @@ use crate::catalog::Catalog;
 use crate::config::OnDead;
 use crate::ledger::{Fact, Fate, Health, Kind, Ledger, Probed};
 use crate::plugin::Plugin;
+use crate::store::StoreError;
 
 /// How often anything is looked at. The shortest schedule that a driver can have.
 const BEAT: Duration = Duration::from_secs(1);
@@ -23,164 +24,174 @@ const RETRY: Duration = Duration::from_secs(30);
 /// The longest pause between two tries to settle a call.
 const LONGEST_PAUSE: Duration = Duration::from_secs(600);
 
-/// What is due when.
-#[derive(Debug, Default)]
-struct Diary {
-    /// By plugin and schedule.
-    ticks: HashMap<(String, String), Instant>,
-    probes: HashMap<String, Instant>,
-    /// By number, with the pause that came before.
-    notes: HashMap<i64, (Instant, Duration)>,
+/// Work that is done by one task at a time: a slow one must not pile up.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Job {
+    /// Undoing what could not be undone.
+    Retry,
+    /// A plugin's schedule.
+    Tick(String, String),
+    /// Looking after a plugin's mounts.
+    Probe(String),
+    /// Settling what the note of this number says.
+    Note(i64),
+}
+
+/// What is under way, and what is due when.
+struct Upkeep {
+    catalog: Arc<Catalog>,
+    ledger: Arc<Ledger>,
+    /// When jobs are due that are not under way.
+    due: HashMap<Job, Instant>,
+    /// How long the last pause was before a note is tried again.
+    pauses: HashMap<i64, Duration>,
+    /// Which job a task does.
+    running: HashMap<Id, Job>,
+    /// Each says whether its job went well.
+    tasks: JoinSet<bool>,
 }
 
 /// Looks after everything until it is told to stop.
 pub async fn run(catalog: Arc<Catalog>, ledger: Arc<Ledger>, mut stopped: watch::Receiver<bool>) {
     let mut beat = tokio::time::interval(BEAT);
     beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut diary = Diary::default();
-    let mut retry = Instant::now();
-    let mut jobs: JoinSet<Done> = JoinSet::new();
-    // One job at a time for each plugin and purpose: a slow one must not pile up.
-    let mut busy: HashSet<Done> = HashSet::new();
-    // Which job a task does, for one that dies.
-    let mut running: HashMap<Id, Done> = HashMap::new();
+    let mut upkeep = Upkeep {
+        catalog,
+        ledger,
+        due: HashMap::new(),
+        pauses: HashMap::new(),
+        running: HashMap::new(),
+        tasks: JoinSet::new(),
+    };
+    // What a start could not undo is tried again at once.
+    upkeep.due.insert(Job::Retry, Instant::now());
     loop {
         tokio::select! {
             _ = beat.tick() => {}
             _ = stopped.wait_for(|stopped| *stopped) => break,
         }
-        while let Some(ended) = jobs.try_join_next_with_id() {
-            let done = match ended {
-                Ok((id, done)) => {
-                    running.remove(&id);
-                    Some(done)
-                }
+        upkeep.collect();
+        upkeep.begin_all();
+    }
+    // What is under way is a transaction: it is either finished or undone.
+    while upkeep.tasks.join_next().await.is_some() {}
+}
+
+impl Upkeep {
+    /// Notes which tasks have ended.
+    fn collect(&mut self) {
+        while let Some(ended) = self.tasks.try_join_next_with_id() {
+            let (id, went_well) = match ended {
+                Ok(ended) => ended,
                 Err(error) => {
                     tracing::error!(%error, "work between calls died; its next turn comes");
-                    running.remove(&error.id())
+                    (error.id(), false)
                 }
             };
-            if let Some(done) = done {
-                diary.done(&done);
-                busy.remove(&done);
+            let Some(job) = self.running.remove(&id) else {
+                continue;
+            };
+            match job {
+                Job::Note(number) if went_well => {
+                    self.pauses.remove(&number);
+                }
+                Job::Note(number) => {
+                    let last = self.pauses.get(&number);
+                    let pause = last.map_or(BEAT * 2, |pause| (*pause * 2).min(LONGEST_PAUSE));
+                    self.pauses.insert(number, pause);
+                    self.due.insert(job, Instant::now() + pause);
+                }
+                Job::Retry | Job::Tick(..) | Job::Probe(_) => {}
             }
         }
-        let now = Instant::now();
-        if now >= retry && busy.insert(Done::Retry) {
-            retry = now + RETRY;
-            let ledger = Arc::clone(&ledger);
-            begin(&mut running, &mut jobs, Done::Retry, async move {
-                if let Err(error) = ledger.retry().await {
-                    tracing::warn!(%error, "what has to be undone cannot be read");
-                }
-                Done::Retry
-            });
-        }
-        for plugin in catalog.plugins() {
+    }
+
+    fn begin_all(&mut self) {
+        let ledger = Arc::clone(&self.ledger);
+        self.begin(Job::Retry, RETRY, async move {
+            let retried = ledger.retry().await;
+            if let Err(error) = &retried {
+                tracing::warn!(%error, "what has to be undone cannot be read");
+            }
+            retried.is_ok()
+        });
+        for plugin in self.catalog.plugins() {
             let Some(version) = plugin.version() else {
                 continue;
             };
+            let name = plugin.name().to_owned();
             for schedule in &version.driver.description().schedules {
-                let at = (plugin.name().to_owned(), schedule.name.clone());
                 let every = Duration::from_secs(u64::from(schedule.every.max(1)));
-                let due = *diary.ticks.entry(at.clone()).or_insert(now + every);
-                let job = Done::Tick(at.0.clone(), at.1.clone(), every);
-                if now >= due && busy.insert(job.clone()) {
-                    let plugin = Arc::clone(&plugin);
-                    begin(&mut running, &mut jobs, job.clone(), async move {
-                        plugin.tick(&at.1).await;
-                        job
-                    });
-                }
+                let schedule = schedule.name.clone();
+                let plugin = Arc::clone(&plugin);
+                self.begin(
+                    Job::Tick(name.clone(), schedule.clone()),
+                    every,
+                    async move {
+                        plugin.tick(&schedule).await;
+                        true
+                    },
+                );
             }
             if let Some(mounts) = &version.settings.grants.mounts {
-                let name = plugin.name().to_owned();
-                let due = *diary
-                    .probes
-                    .entry(name.clone())
-                    .or_insert(now + mounts.probe_every);
-                let job = Done::Probe(name.clone(), mounts.probe_every);
-                if now >= due && busy.insert(job.clone()) {
-                    let (plugin, ledger) = (Arc::clone(&plugin), Arc::clone(&ledger));
-                    let on_dead = mounts.on_dead;
-                    begin(&mut running, &mut jobs, job.clone(), async move {
-                        look_after_mounts(&plugin, &ledger, on_dead).await;
-                        job
-                    });
-                }
+                let (ledger, on_dead) = (Arc::clone(&self.ledger), mounts.on_dead);
+                let plugin = Arc::clone(&plugin);
+                self.begin(Job::Probe(name), mounts.probe_every, async move {
+                    look_after_mounts(&plugin, &ledger, on_dead).await;
+                    true
+                });
             }
         }
-        settle(
-            &catalog,
-            &ledger,
-            &mut diary,
-            &mut busy,
-            &mut running,
-            &mut jobs,
-        );
+        if let Err(error) = self.settle() {
+            tracing::warn!(%error, "what calls left to be settled cannot be read");
+        }
     }
-    // What is under way is a transaction: it is either finished or undone.
-    while jobs.join_next().await.is_some() {}
-}
 
-fn begin(
-    running: &mut HashMap<Id, Done>,
-    jobs: &mut JoinSet<Done>,
-    job: Done,
-    work: impl Future<Output = Done> + Send + 'static,
-) {
-    let task = jobs.spawn(work);
-    running.insert(task.id(), job);
-}
-
-/// A job that was done, for the diary.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Done {
-    Retry,
-    Tick(String, String, Duration),
-    Probe(String, Duration),
-    Note(i64, Settled),
-}
-
-/// Whether a note was settled. Not part of what makes two jobs the same.
-#[derive(Debug, Clone, Copy)]
-struct Settled(bool);
-
-impl PartialEq for Settled {
-    fn eq(&self, _: &Self) -> bool {
-        true
-    }
-}
-
-impl Eq for Settled {}
-
-impl std::hash::Hash for Settled {
-    fn hash<H: std::hash::Hasher>(&self, _: &mut H) {}
-}
-
-impl Diary {
-    fn done(&mut self, job: &Done) {
+    /// Begins a job when it is due: for the first time, and after its end, when `every` has passed.
+    fn begin(
+        &mut self,
+        job: Job,
+        every: Duration,
+        work: impl Future<Output = bool> + Send + 'static,
+    ) {
+        if self.running.values().any(|running| *running == job) {
+            return;
+        }
         let now = Instant::now();
-        match job {
-            Done::Retry => {}
-            Done::Tick(plugin, schedule, every) => {
-                self.ticks
-                    .insert((plugin.clone(), schedule.clone()), now + *every);
-            }
-            Done::Probe(plugin, every) => {
-                self.probes.insert(plugin.clone(), now + *every);
-            }
-            Done::Note(number, Settled(true)) => {
-                self.notes.remove(number);
-            }
-            Done::Note(number, Settled(false)) => {
-                let pause = self
-                    .notes
-                    .get(number)
-                    .map_or(BEAT, |(_, pause)| (*pause * 2).min(LONGEST_PAUSE));
-                self.notes.insert(*number, (now + pause, pause));
-            }
+        let due = *self.due.entry(job.clone()).or_insert(now + every);
+        if now >= due {
+            self.due.remove(&job);
+            let task = self.tasks.spawn(work);
+            self.running.insert(task.id(), job);
         }
+    }
+
+    /// Lets drivers settle what calls that have failed noted.
+    fn settle(&mut self) -> Result<(), StoreError> {
+        let mut over = self.ledger.store().notes()?;
+        over.retain(|(_, note)| !self.ledger.is_live(&note.call));
+        if over.is_empty() {
+            return Ok(());
+        }
+        // Read once more: a call may have committed, and so dropped its notes, between the first look and its end. What it did must not be
+        // settled. By call too: a number can be given again.
+        let now = self.ledger.store().notes()?;
+        let open: HashSet<(i64, String)> = now
+            .into_iter()
+            .map(|(_, note)| (note.number, note.call))
+            .collect();
+        over.retain(|(_, note)| open.contains(&(note.number, note.call.clone())));
+        for (name, note) in over {
+            let Some(plugin) = self.catalog.plugin(&name) else {
+                continue;
+            };
+            let ledger = Arc::clone(&self.ledger);
+            self.begin(Job::Note(note.number), Duration::ZERO, async move {
+                plugin.compensate(&note).await
+                    && ledger.store().forget_note(note.number).await.is_ok()
+            });
+        }
+        Ok(())
     }
 }
 
@@ -260,64 +271,5 @@ async fn look_after_mounts(plugin: &Arc<Plugin>, ledger: &Arc<Ledger>, on_dead: 
                 format!("the mount {key:?} does not work: {reason}; {error}"),
             ),
         }
-    }
-}
-
-fn settle(
-    catalog: &Arc<Catalog>,
-    ledger: &Arc<Ledger>,
-    diary: &mut Diary,
-    busy: &mut HashSet<Done>,
-    running: &mut HashMap<Id, Done>,
-    jobs: &mut JoinSet<Done>,
-) {
-    let notes = match ledger.store().notes() {
-        Ok(notes) => notes,
-        Err(error) => {
-            tracing::warn!(%error, "what calls left to be settled cannot be read");
-            return;
-        }
-    };
-    let mut over: Vec<_> = notes
-        .into_iter()
-        .filter(|(_, note)| !ledger.is_live(&note.call))
-        .collect();
-    if over.is_empty() {
-        return;
-    }
-    // Read once more: a call may have committed, and so dropped its notes, between the first look and its end. What it did must not be settled.
-    // By call too: a number can be given again.
-    let open: HashSet<(i64, String)> = match ledger.store().notes() {
-        Ok(notes) => notes
-            .into_iter()
-            .map(|(_, note)| (note.number, note.call))
-            .collect(),
-        Err(error) => {
-            tracing::warn!(%error, "what calls left to be settled cannot be read");
-            return;
-        }
-    };
-    over.retain(|(_, note)| open.contains(&(note.number, note.call.clone())));
-    let now = Instant::now();
-    for (name, note) in over {
-        let (due, _) = *diary.notes.entry(note.number).or_insert((now, BEAT));
-        let job = Done::Note(note.number, Settled(false));
-        let Some(plugin) = catalog.plugin(&name).filter(|_| now >= due) else {
-            continue;
-        };
-        if !busy.insert(job) {
-            continue;
-        }
-        let ledger = Arc::clone(ledger);
-        begin(
-            running,
-            jobs,
-            Done::Note(note.number, Settled(false)),
-            async move {
-                let settled = plugin.compensate(&note).await;
-                let forgotten = settled && ledger.store().forget_note(note.number).await.is_ok();
-                Done::Note(note.number, Settled(forgotten))
-            },
-        );
     }
 }
