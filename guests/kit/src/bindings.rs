@@ -32,6 +32,7 @@ pub mod imports {
                 import dockside:host/nat@0.1.0;
                 import dockside:host/secrets@0.1.0;
                 import dockside:host/outbox@0.1.0;
+                import dockside:host/files@0.1.0;
                 import dockside:driver/types@0.1.0;
             }
         ",
@@ -57,7 +58,7 @@ pub mod http {
 }
 
 macro_rules! export {
-    ($module:ident: $wit:literal, $world:literal, $export:literal, $path:literal, $($import:literal => $($at:ident)::+),*) => {
+    ($module:ident: $wit:literal, $world:literal, $export:literal, $path:literal, $($import:literal => $($at:ident)::+),+) => {
         pub mod $module {
             wit_bindgen::generate!({
                 path: "../../wit",
@@ -67,7 +68,7 @@ macro_rules! export {
                 pub_export_macro: true,
                 export_macro_name: $export,
                 default_bindings_module: $path,
-                with: { $($import: crate::bindings::imports::dockside::$($at)::+,)* },
+                with: { $($import: crate::bindings::imports::dockside::$($at)::+,)+ },
             });
         }
     };
@@ -114,7 +115,8 @@ export!(lifecycle:
 export!(options:
     "package dockside:kit; world options-kit { export dockside:driver/options@0.1.0; }", "dockside:kit/options-kit",
     "export_options", "dockside_driver::bindings::options",
-
+    "dockside:host/addresses@0.1.0" => host::addresses,
+    "dockside:driver/types@0.1.0" => driver::types
 );
 
 export!(timers:
@@ -134,6 +136,13 @@ export!(reconcile:
 export!(settlement:
     "package dockside:kit; world settlement-kit { export dockside:driver/settlement@0.1.0; }", "dockside:kit/settlement-kit",
     "export_settlement", "dockside_driver::bindings::settlement",
+    "dockside:host/addresses@0.1.0" => host::addresses,
+    "dockside:driver/types@0.1.0" => driver::types
+);
+
+export!(admin:
+    "package dockside:kit; world admin-kit { export dockside:driver/admin@0.1.0; }", "dockside:kit/admin-kit",
+    "export_admin", "dockside_driver::bindings::admin",
     "dockside:host/addresses@0.1.0" => host::addresses,
     "dockside:driver/types@0.1.0" => driver::types
 );

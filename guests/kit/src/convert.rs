@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use crate::{
     Error, ErrorCode, KeyValues, MacAddr, Scope, Transport,
-    bindings::imports::dockside::driver::types as wit,
+    bindings::imports::dockside::driver::types as wit, options::ValueType,
 };
 
 /// Pairs as the contract has them.
@@ -73,6 +73,19 @@ pub(crate) fn to_scope(scope: Scope) -> wit::Scope {
     match scope {
         Scope::Local => wit::Scope::Local,
         Scope::Global => wit::Scope::Global,
+    }
+}
+
+pub(crate) fn to_value_type(value_type: ValueType) -> wit::ValueType {
+    match value_type {
+        ValueType::Text => wit::ValueType::Text,
+        ValueType::Boolean => wit::ValueType::Boolean,
+        ValueType::Integer(range) => wit::ValueType::Integer(wit::IntRange {
+            min: *range.start(),
+            max: *range.end(),
+        }),
+        ValueType::Size => wit::ValueType::Size,
+        ValueType::Choice(words) => wit::ValueType::Choice(words),
     }
 }
 

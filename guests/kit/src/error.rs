@@ -87,7 +87,7 @@ impl Error {
     }
 
     /// What the machine answered, if that is why the method failed. The modules [`directories`](crate::directories), [`mounts`](crate::mounts),
-    /// [`images`](crate::images), [`links`](crate::links), [`nat`](crate::nat), [`secrets`](crate::secrets), [`outbox`](crate::outbox) and
+    /// [`images`](crate::images), [`links`](crate::links), [`nat`](crate::nat), [`secrets`](crate::secrets), [`outbox`](crate::outbox), [`files`](crate::files) and
     /// [`http`](crate::http) make such errors.
     pub fn refusal(&self) -> Option<Refusal> {
         self.refusal

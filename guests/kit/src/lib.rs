@@ -35,11 +35,11 @@
 //!
 //! That holds for the machine too: [`directories`], [`mounts`], [`images`], [`links`] and [`nat`] make things by keys that the driver
 //! chooses, and what a failed call made is gone. What is done to other machines, by [`http`], the host cannot take back: [`outbox`] is for
-//! that. [`secrets`] are names for what the driver need not see. The component imports what the driver uses of all this, and the operator
+//! that. [`secrets`] are names for what the driver need not see, and [`files`] are what the operator lets it read. The component imports what the driver uses of all this, and the operator
 //! grants it.
 //!
-//! Beside the kinds there is what a driver wants to be told: [`Lifecycle`], [`Timers`], [`Reconcile`], [`Settlement`]; and [`Options`], the
-//! options that its users can give.
+//! Beside the kinds there is what a driver wants to be told: [`Lifecycle`], [`Timers`], [`Reconcile`], [`Settlement`]; [`Options`], the
+//! options that its users can give; and [`Admin`], what an operator can ask of it.
 //!
 //! A driver compiled for the machine itself, as `cargo test` does it, finds a small host in memory instead: see [`testing`].
 
@@ -53,9 +53,11 @@ mod sys;
 mod transport;
 mod values;
 
+pub mod admin;
 pub mod authz;
 pub mod config;
 pub mod directories;
+pub mod files;
 pub mod http;
 pub mod images;
 pub mod ipam;
@@ -79,6 +81,7 @@ pub mod time;
 pub mod timers;
 pub mod volume;
 
+pub use admin::Admin;
 pub use authz::Authz;
 pub use directories::Directory;
 pub use error::{Error, ErrorCode, Result};
@@ -115,7 +118,7 @@ pub enum Scope {
 /// Makes a component of a driver: `export!(MyDriver: volume, options)`.
 ///
 /// Behind the colon stand the interfaces that it exports, each at most once: `volume`, `network`, `ipam`, `authz`, `lifecycle`,
-/// `options`, `timers`, `reconcile`, `settlement`. The driver has to implement the trait of each.
+/// `options`, `timers`, `reconcile`, `settlement`, `admin`. The driver has to implement the trait of each.
 ///
 /// The component also carries the version and the description from the crate's `Cargo.toml`, as custom sections of its module
 /// with these names. Use the macro once in a crate.
@@ -180,11 +183,14 @@ macro_rules! __export {
     ($driver:ident, settlement) => {
         $crate::__export!($driver, settlement, Settlement, export_settlement);
     };
+    ($driver:ident, admin) => {
+        $crate::__export!($driver, admin, Admin, export_admin);
+    };
     ($driver:ident, $other:ident) => {
         compile_error!(concat!(
             "a driver cannot export `",
             stringify!($other),
-            "`: it is one of volume, network, ipam, authz, lifecycle, options, timers, reconcile, settlement"
+            "`: it is one of volume, network, ipam, authz, lifecycle, options, timers, reconcile, settlement, admin"
         ));
     };
     ($driver:ident, $module:ident, $interface:ident, $export:ident) => {

@@ -83,79 +83,89 @@ impl Declaration {
             help: String::new(),
         }
     }
-
-    /// It is yes or no.
-    #[must_use]
-    pub fn boolean(self) -> Self {
-        Self {
-            value_type: ValueType::Boolean,
-            ..self
-        }
-    }
-
-    /// It is a whole number in this range.
-    #[must_use]
-    pub fn integer(self, range: RangeInclusive<i64>) -> Self {
-        Self {
-            value_type: ValueType::Integer(range),
-            ..self
-        }
-    }
-
-    /// It is a number of bytes.
-    #[must_use]
-    pub fn size(self) -> Self {
-        Self {
-            value_type: ValueType::Size,
-            ..self
-        }
-    }
-
-    /// It is one of these words.
-    #[must_use]
-    pub fn choice<W: Into<String>>(self, words: impl IntoIterator<Item = W>) -> Self {
-        Self {
-            value_type: ValueType::Choice(words.into_iter().map(Into::into).collect()),
-            ..self
-        }
-    }
-
-    /// What it is when the user does not say.
-    #[must_use]
-    pub fn default(self, value: impl Into<String>) -> Self {
-        Self {
-            default: Some(value.into()),
-            ..self
-        }
-    }
-
-    /// The user has to give it.
-    #[must_use]
-    pub fn required(self) -> Self {
-        Self {
-            required: true,
-            ..self
-        }
-    }
-
-    /// Its value must not appear in logs and listings.
-    #[must_use]
-    pub fn secret(self) -> Self {
-        Self {
-            secret: true,
-            ..self
-        }
-    }
-
-    /// One line for `dockside inspect`.
-    #[must_use]
-    pub fn help(self, text: impl Into<String>) -> Self {
-        Self {
-            help: text.into(),
-            ..self
-        }
-    }
 }
+
+macro_rules! value_builder {
+    ($type:ident) => {
+        impl $type {
+            /// It is yes or no.
+            #[must_use]
+            pub fn boolean(self) -> Self {
+                Self {
+                    value_type: ValueType::Boolean,
+                    ..self
+                }
+            }
+
+            /// It is a whole number in this range.
+            #[must_use]
+            pub fn integer(self, range: std::ops::RangeInclusive<i64>) -> Self {
+                Self {
+                    value_type: ValueType::Integer(range),
+                    ..self
+                }
+            }
+
+            /// It is a number of bytes.
+            #[must_use]
+            pub fn size(self) -> Self {
+                Self {
+                    value_type: ValueType::Size,
+                    ..self
+                }
+            }
+
+            /// It is one of these words.
+            #[must_use]
+            pub fn choice<W: Into<String>>(self, words: impl IntoIterator<Item = W>) -> Self {
+                Self {
+                    value_type: ValueType::Choice(words.into_iter().map(Into::into).collect()),
+                    ..self
+                }
+            }
+
+            /// What it is when the user does not say.
+            #[must_use]
+            pub fn default(self, value: impl Into<String>) -> Self {
+                Self {
+                    default: Some(value.into()),
+                    ..self
+                }
+            }
+
+            /// The user has to give it.
+            #[must_use]
+            pub fn required(self) -> Self {
+                Self {
+                    required: true,
+                    ..self
+                }
+            }
+
+            /// Its value must not appear in logs and listings.
+            #[must_use]
+            pub fn secret(self) -> Self {
+                Self {
+                    secret: true,
+                    ..self
+                }
+            }
+
+            /// One line of explanation.
+            #[must_use]
+            pub fn help(self, text: impl Into<String>) -> Self {
+                Self {
+                    help: text.into(),
+                    ..self
+                }
+            }
+        }
+    };
+}
+
+pub(crate) use value_builder;
+
+value_builder!(Declaration);
 
 /// A driver that declares its options.
 pub trait Options {
@@ -168,7 +178,9 @@ pub trait Options {
 mod export {
     use std::marker::PhantomData;
 
-    use crate::bindings::options::exports::dockside::driver::options as wit;
+    use crate::{
+        bindings::options::exports::dockside::driver::options as wit, convert::to_value_type,
+    };
 
     #[doc(hidden)]
     pub struct Export<T>(PhantomData<T>);
@@ -181,16 +193,7 @@ mod export {
                 super::Subject::Ipam => wit::Subject::Ipam,
             },
             name: declaration.name,
-            value_type: match declaration.value_type {
-                super::ValueType::Text => wit::ValueType::Text,
-                super::ValueType::Boolean => wit::ValueType::Boolean,
-                super::ValueType::Integer(range) => wit::ValueType::Integer(wit::IntRange {
-                    min: *range.start(),
-                    max: *range.end(),
-                }),
-                super::ValueType::Size => wit::ValueType::Size,
-                super::ValueType::Choice(words) => wit::ValueType::Choice(words),
-            },
+            value_type: to_value_type(declaration.value_type),
             default: declaration.default,
             required: declaration.required,
             secret: declaration.secret,

@@ -19,7 +19,7 @@ use ipnet::IpNet;
 use std::net::IpAddr;
 
 use crate::{
-    MacAddr, Result, Transport,
+    Admin, Error, KeyValues, MacAddr, Result, Transport,
     directories::Attributes,
     http::{Request, Response},
     images::Filesystem,
@@ -162,6 +162,74 @@ pub fn set_secret(name: &str, value: &[u8], reveal: bool) {
             .secrets
             .insert(name.to_owned(), (value.to_owned(), reveal))
     });
+}
+
+/// Grants a set of files of which nothing is there yet.
+pub fn grant_files(set: &str) {
+    memory(|memory| {
+        memory.files.entry(set.to_owned()).or_default();
+    });
+}
+
+/// Puts a file into a set, in place of the one of that name; the name is empty for a set that is one file. Grants the set.
+pub fn put_file(set: &str, name: &str, content: &[u8]) {
+    memory(|memory| {
+        let stamp = memory.next();
+        let set = memory.files.entry(set.to_owned()).or_default();
+        set.stamp = stamp;
+        set.files
+            .insert(name.to_owned(), (content.to_owned(), stamp));
+    });
+}
+
+/// Removes a file from a set.
+pub fn remove_file(set: &str, name: &str) {
+    memory(|memory| {
+        let stamp = memory.next();
+        if let Some(set) = memory.files.get_mut(set) {
+            set.stamp = stamp;
+            set.files.remove(name);
+        }
+    });
+}
+
+/// Makes an absolute path of the machine a symbolic link, for [`files::resolve_path`](crate::files::resolve_path).
+pub fn link_path(from: &str, to: &str) {
+    memory(|memory| {
+        memory
+            .paths
+            .insert(from.trim_end_matches('/').to_owned(), to.to_owned())
+    });
+}
+
+/// Runs a verb as `dockside run` does: checks the names of its arguments and adds the defaults, runs it as [`call`] does, and reads the answer.
+/// The types of the arguments are not checked.
+pub fn run_verb<D: Admin>(verb: &str, arguments: &[(&str, &str)]) -> Result<serde_json::Value> {
+    let verbs = D::verbs();
+    let Some(declared) = verbs.iter().find(|known| known.name == verb) else {
+        return Err(Error::invalid(format!("there is no verb {verb:?}")));
+    };
+    let mut given: KeyValues = arguments.iter().copied().collect();
+    let names: Vec<&str> = declared
+        .arguments
+        .iter()
+        .map(|argument| argument.name.as_str())
+        .collect();
+    given.allow_only(&names)?;
+    for argument in &declared.arguments {
+        match &argument.default {
+            _ if given.contains(&argument.name) => {}
+            Some(default) => given.insert(&argument.name, default),
+            None if argument.required => {
+                let text = format!("argument {:?} is required", argument.name);
+                return Err(Error::invalid(text));
+            }
+            None => {}
+        }
+    }
+    let answer = call(|| D::run(verb, &given))?;
+    serde_json::from_str(&answer)
+        .map_err(|error| Error::other(format!("the answer is no JSON: {error}: {answer}")))
 }
 
 /// Answers the HTTP requests that follow. Until this is called nobody answers.

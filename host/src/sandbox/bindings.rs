@@ -159,6 +159,10 @@ pub mod options {
             package dockside:bindings;
             world option-declarations { export dockside:driver/options@0.1.0; }
         ",
+        with: {
+            "dockside:driver/types": crate::sandbox::bindings::host::dockside::driver::types,
+            "dockside:host/addresses": crate::sandbox::bindings::host::dockside::host::addresses,
+        },
         exports: { default: async },
     });
     pub use exports::dockside::driver::options::*;

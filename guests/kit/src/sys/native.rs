@@ -4,13 +4,14 @@ use std::{
     hash::{BuildHasher, Hasher},
 };
 
+mod files;
 mod images;
 mod links;
 mod mounts;
 mod nat;
 mod outside;
 
-pub(crate) use self::{images::*, links::*, mounts::*, nat::*, outside::*};
+pub(crate) use self::{files::*, images::*, links::*, mounts::*, nat::*, outside::*};
 
 use crate::{
     Error, KeyValues, Refusal, Result,
@@ -42,6 +43,9 @@ pub(crate) struct Memory {
     pub(crate) machine: Machine,
     pub(crate) config: KeyValues,
     pub(crate) secrets: BTreeMap<String, (Vec<u8>, bool)>,
+    pub(crate) files: BTreeMap<String, Set>,
+    /// Symbolic links of the machine: where each leads.
+    pub(crate) paths: BTreeMap<String, String>,
     pub(crate) log: Vec<(Level, String)>,
     pub(crate) calls: u64,
     /// Requests of the call.
@@ -55,7 +59,7 @@ pub(crate) struct Memory {
 
 impl Memory {
     /// A number that was not there before.
-    fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.names += 1;
         self.names
     }

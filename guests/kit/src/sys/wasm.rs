@@ -1,5 +1,6 @@
 use std::cell::OnceCell;
 
+mod files;
 mod http;
 mod images;
 mod links;
@@ -7,7 +8,7 @@ mod mounts;
 mod nat;
 mod secrets;
 
-pub(crate) use self::{http::*, images::*, links::*, mounts::*, nat::*, secrets::*};
+pub(crate) use self::{files::*, http::*, images::*, links::*, mounts::*, nat::*, secrets::*};
 
 use crate::{
     Error, KeyValues, Result,

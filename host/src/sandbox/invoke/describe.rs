@@ -93,19 +93,23 @@ fn declaration(option: options::OptionDeclaration) -> Declaration {
             options::Subject::Ipam => Subject::Ipam,
         },
         name: option.name,
-        value_type: match option.value_type {
-            options::ValueType::Text => ValueType::Text,
-            options::ValueType::Boolean => ValueType::Boolean,
-            options::ValueType::Integer(range) => ValueType::Integer {
-                min: range.min,
-                max: range.max,
-            },
-            options::ValueType::Size => ValueType::Size,
-            options::ValueType::Choice(words) => ValueType::Choice(words),
-        },
+        value_type: value_type(option.value_type),
         default: option.default,
         required: option.required,
         secret: option.secret,
         help: option.help,
+    }
+}
+
+fn value_type(of: types::ValueType) -> ValueType {
+    match of {
+        types::ValueType::Text => ValueType::Text,
+        types::ValueType::Boolean => ValueType::Boolean,
+        types::ValueType::Integer(range) => ValueType::Integer {
+            min: range.min,
+            max: range.max,
+        },
+        types::ValueType::Size => ValueType::Size,
+        types::ValueType::Choice(words) => ValueType::Choice(words),
     }
 }
