@@ -3,7 +3,7 @@
 //! A call walks through the rooms in this order, and each knows only the next: [`endpoint`] (bytes), [`protocol`] (Docker's JSON),
 //! [`plugin`] (which version, which limits), [`call`] (one transaction), [`sandbox`] (one instance), [`capability`] (what the guest can
 //! reach), [`ledger`] (what is made and has to be undone), [`machine`] (how), [`store`] (what lasts). [`catalog`] decides what should run,
-//! [`admin`] and [`cli`] let people look.
+//! [`admin`] and [`cli`] let people look, and [`relay`] makes plugins into what Docker's own plugin commands install.
 
 pub mod admin;
 pub mod call;
@@ -19,6 +19,7 @@ pub mod machine;
 pub mod outbound;
 pub mod plugin;
 pub mod protocol;
+pub mod relay;
 pub mod sandbox;
 pub mod store;
 pub mod upkeep;

@@ -16,10 +16,10 @@ use serde::Deserialize;
 use tokio::net::UnixListener;
 use tokio::sync::watch;
 
+use crate::call::Client;
 use crate::catalog::Catalog;
 use crate::ledger::{Health, Repair};
 use crate::plugin::{Plugin, Reply, Standing, Version};
-use crate::store::EngineProcess;
 use report::{
     CallResult, Capability, Counters, Directory, PluginDetail, PluginSummary, Status, Volume,
 };
@@ -282,7 +282,7 @@ async fn call(
     };
     Json(
         match plugin
-            .answer(&named.method, &body, &EngineProcess::default())
+            .answer(&named.method, &body, &Client::default())
             .await
         {
             Reply::Json { status, body } => CallResult {

@@ -1,6 +1,7 @@
 //! One call: begin a transaction, run the driver, commit or undo, answer.
 
 mod catalogue;
+mod client;
 mod fault;
 mod uses;
 
@@ -14,6 +15,7 @@ use wasmtime::component::Resource;
 
 use catalogue::note_gone;
 pub use catalogue::{from_catalogue, mount_of};
+pub use client::Client;
 pub use fault::{Fault, Trap};
 
 use crate::capability::directories::{DirectoryHandle, sweep};
@@ -25,7 +27,7 @@ use crate::protocol::{Answer, Call};
 use crate::sandbox::bindings::types;
 use crate::sandbox::invoke::{Failure, Invocation, Names, invoke};
 use crate::sandbox::{CallContext, Instance};
-use crate::store::{EngineProcess, Outcome as Committed, PluginState, Store, Transaction, UndoKey};
+use crate::store::{Outcome as Committed, PluginState, Store, Transaction, UndoKey};
 
 /// How a call ended that did not fail.
 #[derive(Debug)]
@@ -63,7 +65,7 @@ pub struct Run<'a> {
     /// The call's key, the same for each attempt.
     pub key: &'a str,
     /// Who calls.
-    pub engine: &'a EngineProcess,
+    pub client: &'a Client,
     /// When it has to be over.
     pub deadline: Instant,
     /// A note to be committed with it by a call that changes what all state means. Commits of calls that began earlier are refused then.
@@ -85,7 +87,12 @@ impl Run<'_> {
         let looked_up = catalogue::looked_up(self.state, call);
         let plugin = &self.version.environment.plugin;
         let data = self.store.directory();
-        let plan = uses::plan(&mut transaction, call, self.engine, catalogue::is_there);
+        let plan = uses::plan(
+            &mut transaction,
+            call,
+            &self.client.engine,
+            catalogue::is_there,
+        );
         let first = match plan {
             uses::Plan::Ask => None,
             uses::Plan::UnmountFirst(call) => Some(call),
@@ -145,7 +152,7 @@ impl Run<'_> {
             }
         };
         catalogue::record(&mut transaction, call, &answer);
-        uses::begun(&mut transaction, call, self.engine);
+        uses::begun(&mut transaction, call, &self.client.engine);
         effects.close();
         match self.store.commit(transaction).await {
             Ok(Committed::Conflict) => {

@@ -15,14 +15,13 @@ use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::UnixStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep};
 use tower::ServiceExt;
 
 use super::Limits;
 use super::http::CloseWithoutAnswer;
-use super::peer;
+use crate::call::Client;
 
 /// Bytes of request line and headers. Docker sends some 200.
 const MAX_HEADER_BYTES: usize = 64 << 10;
@@ -38,13 +37,17 @@ const LAST_CALL: Duration = Duration::from_millis(50);
 #[error("closed without an answer, so that Docker keeps its record of the volume")]
 struct Closed;
 
-pub(super) async fn serve(
-    stream: UnixStream,
+/// Answers the calls of `client` until it closes the connection or the daemon stops.
+pub(super) async fn serve<S>(
+    stream: S,
+    client: Client,
     router: Router,
     limits: Limits,
     mut stopped: watch::Receiver<bool>,
-) {
-    let router = router.layer(axum::Extension(peer::of(&stream)));
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let router = router.layer(axum::Extension(client));
     // Set while a request is being read that has begun and whose headers are not complete.
     let between = Arc::new(AtomicBool::new(true));
     let begun = Arc::new(AtomicU64::new(0));
@@ -91,8 +94,8 @@ pub(super) async fn serve(
 }
 
 /// A stream that fails when a request has begun and its headers do not arrive in time.
-struct Guarded {
-    stream: UnixStream,
+struct Guarded<S> {
+    stream: S,
     between: Arc<AtomicBool>,
     /// Requests whose headers were complete.
     begun: Arc<AtomicU64>,
@@ -101,7 +104,7 @@ struct Guarded {
     deadline: Option<(u64, Pin<Box<Sleep>>)>,
 }
 
-impl AsyncRead for Guarded {
+impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -140,7 +143,7 @@ impl AsyncRead for Guarded {
     }
 }
 
-impl AsyncWrite for Guarded {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -12,9 +12,9 @@ use http::{HeaderValue, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
 use super::Limits;
+use crate::call::Client;
 use crate::plugin::{Plugin, Reply};
 use crate::protocol::{Kind, Method, encode_plain_error};
-use crate::store::EngineProcess;
 
 /// Marks a response that must not be sent: the connection is closed instead.
 #[derive(Debug, Clone, Copy)]
@@ -47,7 +47,7 @@ pub(super) fn router(plugin: Arc<Plugin>, limits: &Limits) -> Router {
 
 async fn call(
     State(front): State<Front>,
-    Extension(engine): Extension<EngineProcess>,
+    Extension(client): Extension<Client>,
     Path(method): Path<String>,
     request: Request,
 ) -> Response {
@@ -83,7 +83,7 @@ async fn call(
             ));
         }
     };
-    match front.plugin.answer(&method, &body, &engine).await {
+    match front.plugin.answer(&method, &body, &client).await {
         Reply::Json { status, body } => respond(status, body),
         Reply::Close => without_answer(),
     }

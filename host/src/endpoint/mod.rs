@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 
 pub use socket::{BindError, Owner, bind, remove};
 
+use crate::call::Client;
 use crate::plugin::Plugin;
 
 /// Limits of an endpoint. All durations are generous: the other side is Docker, on the same machine.
@@ -89,8 +90,14 @@ async fn accept(
         while connections.try_join_next().is_some() {}
         match accepted {
             Ok((stream, _)) => {
-                let serving =
-                    connection::serve(stream, router.clone(), limits.clone(), stopped.clone());
+                let client = Client::from(peer::of(&stream));
+                let serving = connection::serve(
+                    stream,
+                    client,
+                    router.clone(),
+                    limits.clone(),
+                    stopped.clone(),
+                );
                 connections.spawn(async move {
                     serving.await;
                     drop(slot);
@@ -106,7 +113,14 @@ async fn accept(
     // From here on nobody finds the socket; who has connected already is served.
     remove(&path);
     while let Ok(Ok((stream, _))) = tokio::time::timeout(Duration::ZERO, listener.accept()).await {
-        let serving = connection::serve(stream, router.clone(), limits.clone(), stopped.clone());
+        let client = Client::from(peer::of(&stream));
+        let serving = connection::serve(
+            stream,
+            client,
+            router.clone(),
+            limits.clone(),
+            stopped.clone(),
+        );
         connections.spawn(serving);
     }
     drop(listener);

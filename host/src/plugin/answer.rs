@@ -11,7 +11,7 @@ use tracing::Level;
 use super::log::CallLog;
 use super::long::{Key, Waiter, Waiting, Work};
 use super::{Counters, Plugin, Serving, Standing, Version};
-use crate::call::{Attempt, Fault, Outcome, Run, from_catalogue, mount_of};
+use crate::call::{Attempt, Client, Fault, Outcome, Run, from_catalogue, mount_of};
 use crate::failpoint;
 use crate::ledger::Health;
 use crate::protocol::{
@@ -19,7 +19,6 @@ use crate::protocol::{
     encode_plain_error, one_line, status_of, volume,
 };
 use crate::sandbox::bindings::types::{self, ErrorCode};
-use crate::store::EngineProcess;
 
 /// How often a call that lost against another is run again, alone. The second time it can only lose against a swap.
 const ATTEMPTS: usize = 8;
@@ -39,7 +38,7 @@ struct Ended {
 /// Who calls, and under which key.
 #[derive(Debug, Clone, Copy)]
 struct Caller<'a> {
-    engine: &'a EngineProcess,
+    client: &'a Client,
     key: &'a str,
 }
 
@@ -85,13 +84,8 @@ impl Reply {
 }
 
 impl Plugin {
-    /// Answers a request of `engine`: `path` is what follows the slash, for example `VolumeDriver.Create`.
-    pub async fn answer(
-        self: &Arc<Self>,
-        path: &str,
-        body: &[u8],
-        engine: &EngineProcess,
-    ) -> Reply {
+    /// Answers a request of `client`: `path` is what follows the slash, for example `VolumeDriver.Create`.
+    pub async fn answer(self: &Arc<Self>, path: &str, body: &[u8], client: &Client) -> Reply {
         Counters::add(&self.counters.calls);
         if path == Handshake::PATH {
             return self.handshake();
@@ -148,7 +142,7 @@ impl Plugin {
             .and_then(|limit| Some((limit, Key::of(method, &call, body)?)));
         let Some((limit, key)) = long else {
             return self
-                .run_to_the_end(serving, method, call, engine.clone(), allowed)
+                .run_to_the_end(serving, method, call, client.clone(), allowed)
                 .await;
         };
         let mut rest = allowed;
@@ -170,7 +164,7 @@ impl Plugin {
             Ok(running) => return self.still_working(method, &running, limit),
         };
         let plugin = Arc::clone(self);
-        let of = engine.clone();
+        let of = client.clone();
         let waiting = Waiting::default();
         let waiter = Waiter(waiting.clone());
         self.shared.guests.spawn(async move {
@@ -208,7 +202,7 @@ impl Plugin {
         serving: Arc<Serving>,
         method: Method,
         call: Call,
-        engine: EngineProcess,
+        client: Client,
         allowed: Duration,
     ) -> Reply {
         let plugin = Arc::clone(self);
@@ -216,7 +210,7 @@ impl Plugin {
         // A task of its own: a client that goes away ends neither the driver in the middle of its work nor, should the host have a fault, the
         // connection's task.
         self.shared.guests.spawn(async move {
-            let result = plugin.run(&serving, method, &call, &engine, allowed).await;
+            let result = plugin.run(&serving, method, &call, &client, allowed).await;
             let reply = plugin.conclude(method, &call, result);
             let _ = failpoint::hit("answer.before");
             let mounted = method == Method::VolumeMount && reply.is_ok();
@@ -225,7 +219,7 @@ impl Plugin {
                 && let Call::Volume(volume::Call::Mount { name, id }) = &call
             {
                 // The engine that went away counts the mount as failed and sends no unmount for it.
-                plugin.undo_mount(name, id, &engine).await;
+                plugin.undo_mount(name, id, &client).await;
             }
         });
         match answered.await {
@@ -258,7 +252,7 @@ impl Plugin {
         )
     }
 
-    async fn undo_mount(self: &Arc<Self>, name: &str, id: &str, engine: &EngineProcess) {
+    async fn undo_mount(self: &Arc<Self>, name: &str, id: &str, client: &Client) {
         let Standing::Serving(serving) = &*self.standing() else {
             return;
         };
@@ -268,7 +262,7 @@ impl Plugin {
         });
         let allowed = serving.version.deadline(Method::VolumeUnmount);
         let undone = self
-            .run(serving, Method::VolumeUnmount, &call, engine, allowed)
+            .run(serving, Method::VolumeUnmount, &call, client, allowed)
             .await;
         if let Err(fault) = undone {
             self.log.host(
@@ -331,7 +325,7 @@ impl Plugin {
         serving: &Arc<Serving>,
         method: Method,
         call: &Call,
-        engine: &EngineProcess,
+        client: &Client,
         allowed: Duration,
     ) -> Result<Outcome, Fault> {
         let deadline = Instant::now() + allowed;
@@ -339,7 +333,7 @@ impl Plugin {
         let _permit = gate.enter(deadline).await?;
         let key = self.shared.ledger.begin();
         let caller = Caller {
-            engine,
+            client,
             key: key.as_str(),
         };
         let mut blamed: Vec<Arc<Version>> = Vec::new();
@@ -461,7 +455,7 @@ impl Plugin {
             log: &log,
             ledger: &self.shared.ledger,
             key: caller.key,
-            engine: caller.engine,
+            client: caller.client,
             deadline,
             note: None,
         };

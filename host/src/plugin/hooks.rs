@@ -8,10 +8,10 @@ use tracing::Level;
 use super::log::CallLog;
 use super::swap::LIFECYCLE_DEADLINE;
 use super::{Plugin, Version};
-use crate::call::{Attempt, Outcome, Run};
+use crate::call::{Attempt, Client, Outcome, Run};
 use crate::ledger::{self, Kind};
 use crate::protocol::{Call, lifecycle};
-use crate::store::{EngineProcess, Note, UndoKey};
+use crate::store::{Note, UndoKey};
 
 /// How long a call of the host's own may take.
 const HOOK_DEADLINE: Duration = Duration::from_secs(60);
@@ -106,7 +106,7 @@ impl Plugin {
     ) -> Result<Vec<UndoKey>, String> {
         let deadline = Instant::now() + allowed;
         let key = self.shared.ledger.begin();
-        let engine = EngineProcess::default();
+        let client = Client::default();
         for _ in 0..ATTEMPTS {
             let log = Arc::new(CallLog::new(
                 &self.log,
@@ -121,7 +121,7 @@ impl Plugin {
                 log: &log,
                 ledger: &self.shared.ledger,
                 key: key.as_str(),
-                engine: &engine,
+                client: &client,
                 deadline,
                 note,
             };
