@@ -245,6 +245,7 @@ impl Catalog {
             .iter()
             .filter(|candidate| settings.accepts(candidate.semver.as_ref()));
         let mut identities = Vec::new();
+        let mut doubtful = None;
         for candidate in candidates {
             any = true;
             let version = match self.version(candidate, wanted, &settings).await {
@@ -262,19 +263,29 @@ impl Catalog {
             };
             let identity = version.identity();
             identities.push(identity.clone());
-            if serving
+            let serves = serving
                 .as_ref()
-                .is_some_and(|serving| serving.identity() == identity)
-            {
-                plugin
-                    .retain_rejections(|rejected| identities.iter().any(|known| known == rejected));
-                return None;
+                .is_some_and(|serving| serving.identity() == identity);
+            let rejection = plugin.rejection(&identity).filter(|_| !serves);
+            if let Some(reason) = rejection {
+                let reason = format!("it was taken back: {reason}");
+                problems.push(problem(candidate, &reason));
+                bad.get_or_insert(reason);
+                doubtful.get_or_insert((candidate, version));
+                continue;
             }
-            match plugin.swap(version).await {
+            let swapped = if serves {
+                Ok(())
+            } else {
+                plugin.swap(version).await
+            };
+            match swapped {
                 Ok(()) => {
-                    plugin.retain_rejections(|rejected| {
-                        identities.iter().any(|known| known == rejected)
-                    });
+                    plugin
+                        .retain_rejections(|rejected| {
+                            identities.iter().any(|known| known == rejected)
+                        })
+                        .await;
                     return None;
                 }
                 Err(error) => {
@@ -282,6 +293,15 @@ impl Catalog {
                     problems.push(problem(candidate, &reason));
                     bad.get_or_insert(reason);
                 }
+            }
+        }
+        // A driver that failed some calls serves its volumes better than none: after a restart nothing else may be left.
+        if serving.is_none()
+            && let Some((candidate, version)) = doubtful
+        {
+            match plugin.swap(version).await {
+                Ok(()) => return None,
+                Err(error) => problems.push(problem(candidate, &error.to_string())),
             }
         }
         let refused = seen

@@ -361,7 +361,9 @@ impl Plugin {
             }
             let Some(next) = self.revert(&ran, &fault, deadline).await else {
                 // It fails on every version, so it says nothing about the new ones.
-                blamed.iter().for_each(|version| self.acquit(version));
+                for version in &blamed {
+                    self.acquit(version).await;
+                }
                 return Err(fault);
             };
             if Instant::now() >= deadline {

@@ -6,6 +6,7 @@ mod hooks;
 pub mod log;
 mod long;
 pub mod options;
+mod rejections;
 mod swap;
 mod version;
 
@@ -24,6 +25,7 @@ pub use version::Version;
 use crate::ledger::Ledger;
 use crate::store::{PluginState, Store, StoreError, UndoKey};
 use log::PluginLog;
+use rejections::Rejections;
 
 /// Calls of a new version that must go well before the old one is let go.
 const TRIAL_CALLS: i64 = 32;
@@ -119,8 +121,7 @@ pub struct Plugin {
     turn: RwLock<()>,
     /// One swap at a time.
     swapping: tokio::sync::Mutex<()>,
-    /// Versions that were taken back, by [`Version::identity`], with the reason. They are not tried again until file or settings change.
-    rejected: Mutex<std::collections::HashMap<String, String>>,
+    rejections: Rejections,
     /// Calls that go on behind their deadline.
     long: long::LongWork,
     counters: Counters,
@@ -133,6 +134,7 @@ impl Plugin {
     /// When its state cannot be read.
     pub fn new(name: &str, shared: Shared) -> Result<Arc<Plugin>, StoreError> {
         let state = shared.store.plugin(name)?;
+        let rejections = Rejections::read(&shared.store, name)?;
         let gate = Gate::new(1, 0, Arc::clone(&shared.calls));
         Ok(Arc::new(Plugin {
             name: name.to_owned(),
@@ -143,7 +145,7 @@ impl Plugin {
             gate: ArcSwap::from_pointee(gate),
             turn: RwLock::new(()),
             swapping: tokio::sync::Mutex::new(()),
-            rejected: Mutex::default(),
+            rejections,
             long: long::LongWork::default(),
             counters: Counters::default(),
         }))
@@ -187,17 +189,13 @@ impl Plugin {
         self.long.len()
     }
 
-    /// Why a version was taken back, if it was.
+    /// Why a version must not be tried again, if it must not: it was taken back, or its migration failed.
     pub fn rejection(&self, identity: &str) -> Option<String> {
-        self.rejected.lock().get(identity).cloned()
+        self.rejections.reason(identity)
     }
 
-    /// All versions that were taken back, with the reasons.
+    /// All versions that must not be tried again, by [`Version::identity`], with the reasons.
     pub fn rejections(&self) -> Vec<(String, String)> {
-        self.rejected
-            .lock()
-            .iter()
-            .map(|(identity, reason)| (identity.clone(), reason.clone()))
-            .collect()
+        self.rejections.all()
     }
 }

@@ -41,9 +41,6 @@ pub enum SwapError {
     /// Its migration failed.
     #[error("lifecycle.migrate failed: {0}; the version before keeps serving")]
     Migration(String),
-    /// It was taken back before.
-    #[error("it was taken back: {0}")]
-    Rejected(String),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -73,9 +70,6 @@ impl Plugin {
     /// When it must not serve. The version before keeps serving then.
     pub async fn swap(&self, version: Version) -> Result<(), SwapError> {
         let _one_at_a_time = self.swapping.lock().await;
-        if let Some(reason) = self.rejection(&version.identity()) {
-            return Err(SwapError::Rejected(reason));
-        }
         let description = version.driver.description();
         match self.published() {
             Some(published) => {
@@ -147,9 +141,13 @@ impl Plugin {
         self.standing.store(Arc::new(standing));
     }
 
-    /// Forgets which versions were taken back, but for those in `keep`.
-    pub fn retain_rejections(&self, keep: impl Fn(&str) -> bool) {
-        self.rejected.lock().retain(|identity, _| keep(identity));
+    /// Forgets which versions must not be tried again, but for those in `keep`.
+    pub async fn retain_rejections(&self, keep: impl Fn(&str) -> bool) {
+        let store = &self.shared.store;
+        let retained = self.rejections.retain(store, &self.name, keep).await;
+        if let Err(error) = retained {
+            tracing::warn!(plugin = self.name, %error, "the list of versions that were taken back stays as it was");
+        }
     }
 
     /// The version that wrote the state, if `version` has to migrate it.
@@ -187,7 +185,7 @@ impl Plugin {
         .await
         .map_err(|error| {
             // Not again at every look at the directory: it may take a minute to fail.
-            self.rejected.lock().insert(
+            self.rejections.not_migrated(
                 version.identity(),
                 format!("lifecycle.migrate failed: {error}"),
             );
@@ -223,12 +221,11 @@ impl Plugin {
             "version {} failed in its first calls: {fault}",
             version.label
         );
-        self.rejected
-            .lock()
-            .insert(version.identity(), reason.clone());
+        let store = &self.shared.store;
+        self.rejections
+            .taken_back(version.identity(), reason.clone());
         let undo = std::mem::take(&mut *trial.undo.lock());
         let restored = async {
-            let store = &self.shared.store;
             if !undo.is_empty() {
                 store.restore(&self.name, undo).await?;
             }
@@ -246,6 +243,10 @@ impl Plugin {
         }
         self.standing
             .store(Arc::new(Standing::Serving(Arc::clone(&previous))));
+        // Not before: every call that comes until then fails on the version first.
+        if let Err(error) = self.rejections.write(store, &self.name).await {
+            tracing::warn!(plugin = self.name, version = &*version.label, %error, "after a restart this version is tried once more");
+        }
         Counters::add(&self.counters.reverted);
         self.log.host(
             Level::ERROR,
@@ -256,8 +257,10 @@ impl Plugin {
     }
 
     /// A call that fails on both versions says nothing about the new one: it may be tried again.
-    pub(super) fn acquit(&self, version: &Version) {
-        self.rejected.lock().remove(&version.identity());
+    pub(super) async fn acquit(&self, version: &Version) {
+        let acquitted = version.identity();
+        self.retain_rejections(|identity| identity != acquitted)
+            .await;
     }
 }
 

@@ -105,6 +105,37 @@ fn a_version_that_traps_is_taken_back_and_its_calls_are_answered() -> Result<()>
 }
 
 #[test]
+fn a_version_that_was_taken_back_stays_so_after_a_restart_as_long_as_there_is_another() -> Result<()>
+{
+    let (site, mut daemon) = serving_version_1()?;
+    site.drop_in(&files::fixture("counter-broken")?, "counter@3.0.0")?;
+    let mut caller = site.caller("counter");
+    until("the broken version to be taken back", || {
+        let answer = status(&mut caller, "vol", "version").unwrap();
+        assert_eq!(number(&answer), Some(1));
+        site.counter("counter", "reverted")
+            .is_ok_and(|count| count == 1)
+    })?;
+    daemon.kill()?;
+
+    daemon = site.serve()?;
+    daemon.wait_plugin("counter")?;
+    let reason = wait_problem(&site, "counter@3.0.0.wasm")?;
+    assert!(reason.contains("taken back"), "{reason}");
+    wait_version(&site, "counter", 1)?;
+    assert_eq!(site.counter("counter", "reverted")?, 0);
+    daemon.kill()?;
+
+    // With nothing else left it is better than nothing.
+    site.remove("counter.wasm")?;
+    daemon = site.serve()?;
+    daemon.wait_plugin("counter")?;
+    let listed = site.ask("/v1/plugin?name=counter")?;
+    assert_eq!(listed["state"], "serving", "{listed}");
+    Ok(())
+}
+
+#[test]
 fn files_that_are_no_driver_are_refused_with_a_reason_and_change_nothing() -> Result<()> {
     let (site, _daemon) = serving_version_1()?;
     let good = fs::read(files::fixture("counter-2")?)?;
