@@ -26,6 +26,10 @@ use crate::upkeep;
 /// How long calls in flight may take to end when the daemon is told to stop. Docker's own longest limit is 120 s.
 const GRACE: Duration = Duration::from_secs(115);
 
+/// How long a start waits for what the last daemon left half done. Taking a link away costs some 20 ms, and an unmount of a server that is gone
+/// has no limit: Docker must not wait for either.
+const TIDYING: Duration = Duration::from_millis(100);
+
 /// Runs the daemon until it is told to stop.
 ///
 /// # Errors
@@ -42,9 +46,17 @@ pub async fn run(mut daemon: Daemon) -> anyhow::Result<()> {
     let boot = boot_id();
     let runtime = runtime_directory(&daemon.data)?;
     let ledger = Ledger::new(store.clone(), runtime.clone(), &boot);
-    // First what was made, then the directories that it was made in.
-    ledger.recover().await?;
-    directories::recover(&store, &daemon.data).await?;
+    let unfinished = ledger.recover().await?;
+    let unknown = directories::unknown(&store, &daemon.data)?;
+    let mut tidying = tokio::spawn({
+        let (ledger, store, data) = (Arc::clone(&ledger), store.clone(), daemon.data.clone());
+        async move {
+            // First what was made, then the directories that it was made in.
+            ledger.finish(unfinished).await;
+            directories::tidy(store, data, unknown).await;
+        }
+    });
+    let _ = tokio::time::timeout(TIDYING, &mut tidying).await;
     let calls = daemon.limits.max_calls;
     let sandbox = Sandbox::new(&Settings {
         // Kept instances of heavy guests need slots too.

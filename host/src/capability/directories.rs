@@ -296,12 +296,12 @@ fn delete(data: &Path, doomed: Vec<DoomedDirectory>) -> Vec<DoomedDirectory> {
     gone
 }
 
-/// After a start: finishes the removals that were committed, and takes back the directories of calls that were not.
+/// After a start, before any call: the directories that no plugin knows.
 ///
 /// # Errors
 /// When the store cannot be read.
-pub async fn recover(store: &Store, data: &Path) -> Result<(), StoreError> {
-    sweep(store.clone(), data.to_owned()).await;
+pub fn unknown(store: &Store, data: &Path) -> Result<Vec<PathBuf>, StoreError> {
+    let mut unknown = Vec::new();
     for plugin in store.plugin_names()? {
         let snapshot = store.plugin(&plugin)?.snapshot();
         let root = directory_root(data, &plugin);
@@ -314,10 +314,20 @@ pub async fn recover(store: &Store, data: &Path) -> Result<(), StoreError> {
             .collect();
         for entry in entries.flatten() {
             let name = entry.file_name();
-            if name.to_str().is_some_and(|name| known.contains(name)) {
-                continue;
+            if !name.to_str().is_some_and(|name| known.contains(name)) {
+                unknown.push(entry.path());
             }
-            let path = entry.path();
+        }
+    }
+    Ok(unknown)
+}
+
+/// Finishes the removals that were committed before the start, and takes back the directories of calls that were not: those that are
+/// [`unknown`].
+pub async fn tidy(store: Store, data: PathBuf, unknown: Vec<PathBuf>) {
+    sweep(store, data).await;
+    let removed = tokio::task::spawn_blocking(move || {
+        for path in unknown {
             match remove_unused(&path) {
                 Ok(()) => {
                     tracing::info!(path = %path.display(), "removed the directory of a call that was not finished")
@@ -329,6 +339,6 @@ pub async fn recover(store: &Store, data: &Path) -> Result<(), StoreError> {
                 ),
             }
         }
-    }
-    Ok(())
+    });
+    let _ = removed.await;
 }

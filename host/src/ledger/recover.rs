@@ -32,17 +32,24 @@ pub struct Fact {
     pub fate: Fate,
 }
 
+/// What an earlier daemon left half done.
+#[derive(Debug)]
+pub struct Unfinished {
+    undo: Vec<(String, Intent)>,
+    redo: Vec<(String, Intent)>,
+}
+
 impl Ledger {
-    /// Brings machine and records together after a start. No call may run yet.
+    /// Finds what an earlier daemon left half done, and forgets what went with the last start of the machine. No call may run yet.
     ///
     /// # Errors
     /// When the store cannot be read or written.
-    pub async fn recover(self: &Arc<Self>) -> Result<(), StoreError> {
-        let (redo, mut undo): (Vec<_>, Vec<_>) = self
-            .store
-            .intents()?
-            .into_iter()
-            .partition(|(_, intent)| intent.redo);
+    pub async fn recover(self: &Arc<Self>) -> Result<Unfinished, StoreError> {
+        let all = self.store.intents()?;
+        let ids = all.iter().map(|(_, intent)| intent.id.clone());
+        self.live.lock().extend(ids);
+        let (redo, mut undo): (Vec<_>, Vec<_>) =
+            all.into_iter().partition(|(_, intent)| intent.redo);
         if !undo.is_empty() || !redo.is_empty() {
             tracing::info!(
                 undo = undo.len(),
@@ -52,12 +59,16 @@ impl Ledger {
         }
         // What was made last may stand on what was made before.
         undo.reverse();
-        self.carry_out_all(undo).await;
-        self.carry_out_all(redo).await;
         for plugin in self.store.plugin_names()? {
             self.forget_earlier_boots(&plugin).await?;
         }
-        Ok(())
+        Ok(Unfinished { undo, redo })
+    }
+
+    /// Undoes and does what an earlier daemon left. Calls may run meanwhile: all of it has names that the host minted and that no call gets.
+    pub async fn finish(self: &Arc<Self>, unfinished: Unfinished) {
+        self.carry_out_all(unfinished.undo).await;
+        self.carry_out_all(unfinished.redo).await;
     }
 
     /// Tries once more what could not be undone or done so far.

@@ -291,7 +291,8 @@ fn compare(world: &World, oracle: &Oracle) -> Result<Vec<String>> {
             .symmetric_difference(&held)
             .map(|object| format!("{object}: on the machine or in the volumes, not both")),
     );
-    // What the records say is there, and nothing else is.
+    // What the records say is there, and nothing else is, as soon as what the killed daemon left is undone.
+    world.settled()?;
     let checked = world.dockside(&["reconcile", "--dry-run"])?;
     if !checked.status.success() {
         wrong.push(String::from_utf8_lossy(&checked.stdout).into_owned());

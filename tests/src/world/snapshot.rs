@@ -55,6 +55,8 @@ impl fmt::Display for Difference {
 impl Snapshot {
     pub(super) fn take(world: &World) -> Result<Snapshot> {
         let mut lines = Vec::new();
+        // First the rows: what has no intent any more is done already, whatever else is looked at later.
+        rows(world, &mut lines)?;
         mounts(world, &mut lines)?;
         network(world, &mut lines)?;
         let loops = loops(world)?;
@@ -65,7 +67,6 @@ impl Snapshot {
         for (_, command) in world.helpers()? {
             lines.push(line("process", &command));
         }
-        rows(world, &mut lines)?;
         lines.sort();
         Ok(Snapshot { lines })
     }
@@ -110,7 +111,43 @@ impl Snapshot {
         };
         // The kernel lets go of a loop device a moment after the last mount of it.
         let held = count("loop", "") <= count("mount", " /dev/loop");
-        held && !self.has("row intent") && !self.has("row doomed")
+        held && !self.has("row intent")
+            && !self.has("row doomed")
+            && self.unknown_directories() == 0
+            && self.has_routes_of_addresses()
+    }
+
+    /// Whether each IPv6 address has the route that the kernel makes for it, which takes it a moment.
+    fn has_routes_of_addresses(&self) -> bool {
+        let lines = |what: &'static str| {
+            let all = self.lines.iter().map(|line| line.exact.as_str());
+            all.filter(move |line| line.starts_with(what))
+        };
+        lines("link")
+            .flat_map(|link| link.split("\"family\":\"inet6\",\"local\":\"").skip(1))
+            .filter_map(|rest| rest.split('"').next())
+            .all(|address| {
+                let destination = format!("\"dst\":\"{address}\"");
+                lines("route").any(|route| {
+                    route.contains(&destination) && route.contains("\"type\":\"local\"")
+                })
+            })
+    }
+
+    /// How many directories there are that no plugin has a record of. A daemon takes them away after its start, behind the intents.
+    fn unknown_directories(&self) -> usize {
+        let lines = || self.lines.iter().map(|line| line.exact.as_str());
+        let rows: Vec<&str> = lines()
+            .filter(|line| line.starts_with("row directory"))
+            .collect();
+        lines()
+            .filter_map(|line| line.strip_prefix("file volumes/")?.split(' ').next())
+            .filter_map(|path| match path.split('/').collect::<Vec<_>>()[..] {
+                [_, id] => Some(format!("\"{id}\"")),
+                _ => None,
+            })
+            .filter(|id| !rows.iter().any(|row| row.contains(id)))
+            .count()
     }
 
     /// Whether there is a line that begins so: `link`, `mount`, `nft`, `iptables`, `loop`, `file`, `process`, `row object`.
