@@ -6,6 +6,7 @@
 //! [`admin`] and [`cli`] let people look, and [`relay`] makes plugins into what Docker's own plugin commands install.
 
 pub mod admin;
+pub mod blobs;
 pub mod call;
 pub mod capability;
 pub mod catalog;

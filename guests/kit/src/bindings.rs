@@ -33,6 +33,7 @@ pub mod imports {
                 import dockside:host/secrets@0.1.0;
                 import dockside:host/outbox@0.1.0;
                 import dockside:host/files@0.1.0;
+                import dockside:host/blobs@0.1.0;
                 import dockside:driver/types@0.1.0;
             }
         ",

@@ -80,6 +80,15 @@ pub struct ImageInfo {
     pub filesystem: Filesystem,
 }
 
+/// A part of an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// Where it begins, in bytes.
+    pub offset: u64,
+    /// How long it is, in bytes.
+    pub length: u64,
+}
+
 /// Makes an image of this many bytes, a multiple of 4096, with an empty file system. There must be none of that key. It takes no more of the
 /// disk than is written to it.
 pub fn create(
@@ -115,6 +124,33 @@ pub fn grow(key: &str, size: u64) -> Result<()> {
 /// Deletes an image, once the call has succeeded. Refused while it is mounted.
 pub fn delete(key: &str) -> Result<()> {
     sys::delete_image(key)
+}
+
+/// Makes an image with nothing in it, for [`write`] to fill with what [`read`] gave of another of this size and file system. Nothing but
+/// [`seal`] and [`delete`] can be done to it until it is sealed, in the same call.
+pub fn receive(key: &str, size: u64, filesystem: Filesystem) -> Result<Image> {
+    sys::receive_image(key, size, filesystem).map(Image)
+}
+
+/// Writes into an image that this call has made with [`receive`] and not sealed yet. At most 16 MiB at once. What is not written is zeros.
+pub fn write(key: &str, offset: u64, data: &[u8]) -> Result<()> {
+    sys::write_image(key, offset, data)
+}
+
+/// Makes an image of what was received: replays its journal and gives it an identity of its own.
+pub fn seal(key: &str) -> Result<()> {
+    sys::seal_image(key)
+}
+
+/// Reads at most 16 MiB of an image; less at its end. That of a mounted one changes while it is read: read a clone.
+pub fn read(key: &str, offset: u64, length: u32) -> Result<Vec<u8>> {
+    sys::read_image(key, offset, length)
+}
+
+/// The parts of an image that have something in them, in order and apart from each other. All else is zeros. At most 65,536 parts: small gaps count
+/// as something.
+pub fn data(key: &str) -> Result<Vec<Extent>> {
+    sys::image_data(key)
 }
 
 /// All images of this plugin, sorted by key.

@@ -35,7 +35,8 @@
 //!
 //! That holds for the machine too: [`directories`], [`mounts`], [`images`], [`links`] and [`nat`] make things by keys that the driver
 //! chooses, and what a failed call made is gone. What is done to other machines, by [`http`], the host cannot take back: [`outbox`] is for
-//! that. [`secrets`] are names for what the driver need not see, and [`files`] are what the operator lets it read. The component imports what the driver uses of all this, and the operator
+//! that. [`blobs`] are kept elsewhere. [`secrets`] are names for what the driver need not see, and [`files`] are what the operator lets it
+//! read. The component imports what the driver uses of all this, and the operator
 //! grants it.
 //!
 //! Beside the kinds there is what a driver wants to be told: [`Lifecycle`], [`Timers`], [`Reconcile`], [`Settlement`]; [`Options`], the
@@ -55,6 +56,7 @@ mod values;
 
 pub mod admin;
 pub mod authz;
+pub mod blobs;
 pub mod config;
 pub mod directories;
 pub mod files;

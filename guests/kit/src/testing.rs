@@ -16,7 +16,7 @@
 //! ```
 
 use ipnet::IpNet;
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use crate::{
     Admin, Error, KeyValues, MacAddr, Result, Transport,
@@ -55,6 +55,23 @@ pub struct Image {
     pub attributes: Attributes,
     /// Stands for its files: a number of its own for each image made, and that of the original for a copy.
     pub content: u64,
+    /// What is in it, by blocks. A new file system has its number in the first.
+    pub(crate) data: BTreeMap<u64, Vec<u8>>,
+    /// It is being received.
+    pub(crate) blank: bool,
+}
+
+/// What is done with a store of blobs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BlobOperation {
+    /// A blob is written.
+    Put,
+    /// A blob is read.
+    Get,
+    /// A blob is deleted.
+    Delete,
+    /// Blobs are listed.
+    List,
 }
 
 /// A link, as the host in memory knows it.
@@ -193,6 +210,38 @@ pub fn remove_file(set: &str, name: &str) {
     });
 }
 
+/// Sets the time of day, in seconds since 1970, which stands still from then on.
+pub fn set_time(seconds: u64) {
+    memory(|memory| memory.time = Some(seconds));
+}
+
+/// Grants a store of blobs.
+pub fn grant_store(name: &str) {
+    memory(|memory| {
+        memory.blobs.entry(name.to_owned()).or_default();
+    });
+}
+
+/// All blobs of a store: names and contents. A failed call leaves what it wrote there.
+pub fn blobs(store: &str) -> Vec<(String, Vec<u8>)> {
+    memory(|memory| {
+        let blobs = memory.blobs.get(store).cloned().unwrap_or_default();
+        let pair = |(name, (data, _)): (String, (Vec<u8>, u64))| (name, data);
+        blobs.into_iter().map(pair).collect()
+    })
+}
+
+/// Changes a blob behind the driver's back; none removes it.
+pub fn set_blob(store: &str, name: &str, data: Option<&[u8]>) {
+    memory(|memory| {
+        let blobs = memory.blobs.entry(store.to_owned()).or_default();
+        match data {
+            Some(data) => drop(blobs.insert(name.to_owned(), (data.to_owned(), 0))),
+            None => drop(blobs.remove(name)),
+        }
+    });
+}
+
 /// Makes an absolute path of the machine a symbolic link, for [`files::resolve_path`](crate::files::resolve_path).
 pub fn link_path(from: &str, to: &str) {
     memory(|memory| {
@@ -230,6 +279,20 @@ pub fn run_verb<D: Admin>(verb: &str, arguments: &[(&str, &str)]) -> Result<serd
     let answer = call(|| D::run(verb, &given))?;
     serde_json::from_str(&answer)
         .map_err(|error| Error::other(format!("the answer is no JSON: {error}: {answer}")))
+}
+
+/// Is asked before each operation on a blob, with its name or prefix, whether it works.
+pub fn judge_blobs(judge: impl FnMut(BlobOperation, &str) -> Result<()> + 'static) {
+    memory(|memory| memory.blob_judge = Some(Box::new(judge)));
+}
+
+/// Writes into an image, as a container does whose volume it is. One that is not there stays away.
+pub fn write_image(key: &str, offset: u64, data: &[u8]) {
+    memory(|memory| {
+        if let Some(image) = memory.machine.images.get_mut(key) {
+            image.write(offset, data);
+        }
+    });
 }
 
 /// Answers the HTTP requests that follow. Until this is called nobody answers.

@@ -170,6 +170,21 @@ impl CallContext {
         Ok(())
     }
 
+    /// Whether this call has made something. Nobody else can use it before the commit.
+    pub(super) fn has_made(&mut self, kind: Kind, key: &str) -> Answer<bool> {
+        Ok(self.records()?.has_made(&kind.name(key)))
+    }
+
+    /// As [`shown_by`](Self::shown_by) of what this call has made: no other call can have mounted it, so that this one loses against none.
+    pub(super) fn shown_by_own(&mut self, path: &std::path::Path) -> Answer<Option<String>> {
+        for object in self.records()?.peek_objects(&Kind::Mount.name("")) {
+            if ledger::decode(&object.record)?.uses(path) {
+                return Ok(Kind::parse(&object.name).map(|(_, key)| key.to_owned()));
+            }
+        }
+        Ok(None)
+    }
+
     /// The first mount of the plugin's that shows this directory or file.
     pub(super) fn shown_by(&mut self, path: &std::path::Path) -> Answer<Option<String>> {
         for (key, object) in self.all(Kind::Mount)? {

@@ -55,7 +55,7 @@ pub fn client(settings: &Arc<config::Plugin>) -> Result<Option<Arc<Client>>, Htt
 }
 
 /// The plugin's secrets, read anew each time, as everywhere.
-struct Keeper(Arc<config::Plugin>);
+pub(super) struct Keeper(pub(super) Arc<config::Plugin>);
 
 impl Secrets for Keeper {
     fn secret(&self, name: &str) -> Result<Secret, String> {

@@ -1,5 +1,7 @@
 //! `dockside:host/images`.
 
+use std::sync::Arc;
+
 use wasmtime::component::Resource;
 
 use super::held::{Answer, answered, error};
@@ -7,13 +9,26 @@ use crate::config;
 use crate::ledger::{self, Effect, Kind};
 use crate::machine::images::{self as machine, Growth, Image, Owner};
 use crate::sandbox::CallContext;
-use crate::sandbox::bindings::effects::images::{Filesystem, Host, HostImage, ImageInfo, Root};
-use crate::sandbox::bindings::machine::ErrorCode;
+use crate::sandbox::bindings::effects::images::{
+    Extent, Filesystem, Host, HostImage, ImageInfo, Root,
+};
+use crate::sandbox::bindings::machine::{Error, ErrorCode};
+use crate::store::ObjectRecord;
 
 /// A disk image that the host made for the plugin that is called.
 #[derive(Debug)]
 pub struct ImageHandle {
     key: String,
+}
+
+/// What an image begins as.
+enum Begin {
+    /// An empty file system.
+    New(Owner),
+    /// The same as another.
+    Copy(Image),
+    /// Nothing at all.
+    Blank,
 }
 
 impl Host for CallContext {
@@ -31,7 +46,9 @@ impl Host for CallContext {
             gid: root.gid.unwrap_or(usual.gid),
             mode: root.mode.unwrap_or(usual.mode),
         };
-        let made = self.make_image(&key, size, filesystem, None, owner).await;
+        let made = self
+            .make_image(&key, size, filesystem, Begin::New(owner))
+            .await;
         answered(self.hand_out_image(key, made)?)
     }
 
@@ -48,7 +65,7 @@ impl Host for CallContext {
         let made = async {
             let source = self.image(&from)?;
             let (size, filesystem) = (source.size, source.filesystem);
-            self.make_image(&key, size, filesystem, Some(source), Owner::default())
+            self.make_image(&key, size, filesystem, Begin::Copy(source))
                 .await
         }
         .await;
@@ -73,11 +90,12 @@ impl Host for CallContext {
                 size: source.size,
                 filesystem: source.filesystem,
                 from: Some(source.file),
+                blank: false,
                 owner: source.owner,
             };
             let effect = Effect::Image(image);
             self.alter(effect.clone()).await?;
-            let mut object = crate::store::ObjectRecord::clone(&object);
+            let mut object = ObjectRecord::clone(&object);
             self.behind(object.record.clone(), false)?;
             object.id = id;
             self.rewrite(&object, &effect)
@@ -91,11 +109,81 @@ impl Host for CallContext {
     }
 
     async fn delete(&mut self, key: String) -> wasmtime::Result<Answer<()>> {
-        let deleted = self.image(&key).and_then(|image| {
-            self.not_mounted(&key, &image)?;
-            self.end(Kind::Image, &key)
-        });
+        let deleted = match self.held(Kind::Image, &key) {
+            Ok((_, Effect::Image(image))) => self
+                .not_mounted(&key, &image)
+                .and_then(|()| self.end(Kind::Image, &key)),
+            Ok(_) => Err(damaged()),
+            Err(error) => Err(error),
+        };
         answered(deleted)
+    }
+
+    async fn receive(
+        &mut self,
+        key: String,
+        size: u64,
+        filesystem: Filesystem,
+    ) -> wasmtime::Result<Answer<Resource<ImageHandle>>> {
+        let filesystem = from_wit(filesystem);
+        let made = self.make_image(&key, size, filesystem, Begin::Blank).await;
+        answered(self.hand_out_image(key, made)?)
+    }
+
+    async fn write(
+        &mut self,
+        key: String,
+        offset: u64,
+        data: Vec<u8>,
+    ) -> wasmtime::Result<Answer<()>> {
+        let written = async {
+            let image = self.received(&key)?;
+            Ok(ledger::blocking(move || machine::write(&image, offset, &data)).await?)
+        };
+        let written = written.await;
+        answered(written)
+    }
+
+    async fn seal(&mut self, key: String) -> wasmtime::Result<Answer<()>> {
+        let sealed = async {
+            let mut image = self.received(&key)?;
+            let (sealing, deadline) = (image.clone(), self.deadline);
+            ledger::blocking(move || machine::seal(&sealing, deadline)).await?;
+            image.blank = false;
+            let (object, _) = self.held(Kind::Image, &key)?;
+            self.rewrite(&object, &Effect::Image(image))
+        };
+        let sealed = sealed.await;
+        answered(sealed)
+    }
+
+    async fn read(
+        &mut self,
+        key: String,
+        offset: u64,
+        length: u32,
+    ) -> wasmtime::Result<Answer<Vec<u8>>> {
+        let read = async {
+            let file = self.image(&key)?.file;
+            let length = usize::try_from(length).unwrap_or(usize::MAX);
+            Ok(ledger::blocking(move || machine::read(&file, offset, length)).await?)
+        };
+        let read = read.await;
+        answered(read)
+    }
+
+    async fn data(&mut self, key: String) -> wasmtime::Result<Answer<Vec<Extent>>> {
+        let found = async {
+            let file = self.image(&key)?.file;
+            let found = ledger::blocking(move || machine::data(&file)).await?;
+            let extent = |extent: machine::Extent| Extent {
+                offset: extent.offset,
+                length: extent.length,
+            };
+            Ok(found.into_iter().map(extent).collect())
+        };
+        let found = found.await;
+        answered(found)
     }
 
     async fn list_images(&mut self) -> wasmtime::Result<Vec<ImageInfo>> {
@@ -134,8 +222,7 @@ impl CallContext {
         key: &str,
         size: u64,
         filesystem: machine::Filesystem,
-        from: Option<Image>,
-        owner: Owner,
+        begin: Begin,
     ) -> Answer<()> {
         self.free(Kind::Image, key)?;
         let size = machine::whole(size);
@@ -152,8 +239,15 @@ impl CallContext {
             id: id.clone(),
             size,
             filesystem,
-            from: from.map(|image| image.file),
-            owner,
+            blank: matches!(begin, Begin::Blank),
+            owner: match begin {
+                Begin::New(owner) => owner,
+                Begin::Copy(_) | Begin::Blank => Owner::default(),
+            },
+            from: match begin {
+                Begin::Copy(source) => Some(source.file),
+                Begin::New(_) | Begin::Blank => None,
+            },
         };
         self.hold(Kind::Image, key, &id, Effect::Image(image)).await
     }
@@ -190,30 +284,52 @@ impl CallContext {
         self.behind(record, true)
     }
 
-    fn image(&mut self, key: &str) -> Answer<Image> {
+    /// An image that is being received by this call.
+    fn received(&mut self, key: &str) -> Answer<Image> {
+        let wrong = |text| error(ErrorCode::Invalid, format!("the image {key:?} {text}"));
         match self.held(Kind::Image, key)? {
+            (_, Effect::Image(image)) if !image.blank => {
+                Err(wrong("is no image that is being received"))
+            }
+            (_, Effect::Image(_)) if !self.has_made(Kind::Image, key)? => {
+                Err(wrong("was begun by another call: delete it"))
+            }
             (_, Effect::Image(image)) => Ok(image),
-            _ => Err(error(
-                ErrorCode::Other,
-                "the record of the image is damaged",
-            )),
+            _ => Err(damaged()),
         }
     }
 
-    /// Bytes and number of all images.
-    fn images_held(&mut self) -> Answer<(u64, u64)> {
-        let mut total = 0_u64;
-        let all = self.all(Kind::Image)?;
-        for (_, object) in &all {
-            if let Effect::Image(image) = ledger::decode(&object.record)? {
-                total = total.saturating_add(image.size);
-            }
+    /// An image with a file system in it.
+    pub(super) fn image(&mut self, key: &str) -> Answer<Image> {
+        match self.held(Kind::Image, key)? {
+            (_, Effect::Image(image)) if image.blank => Err(error(
+                ErrorCode::Invalid,
+                format!("the image {key:?} is being received: seal it first"),
+            )),
+            (_, Effect::Image(image)) => Ok(image),
+            _ => Err(damaged()),
         }
-        Ok((total, all.len() as u64))
+    }
+
+    /// Bytes and number of all images. The call loses against others only if they exceed the grant together: a copy can take long.
+    fn images_held(&mut self) -> Answer<(u64, u64)> {
+        let (most, total) =
+            self.granted(|grants| grants.images().map(|images| (images.max, images.max_total)))?;
+        let prefix = Kind::Image.name("");
+        let records = self.records()?;
+        records.limit_objects(&prefix, u64::from(most));
+        records.limit_weight(&prefix, size_of, total);
+        let all = records.peek_objects(&prefix);
+        let sum = |sum: u64, object: &Arc<ObjectRecord>| sum.saturating_add(size_of(object));
+        Ok((all.iter().fold(0, sum), all.len() as u64))
     }
 
     fn not_mounted(&mut self, key: &str, image: &Image) -> Answer<()> {
-        match self.shown_by(&image.file)? {
+        let shown = match self.has_made(Kind::Image, key)? {
+            true => self.shown_by_own(&image.file)?,
+            false => self.shown_by(&image.file)?,
+        };
+        match shown {
             None => Ok(()),
             Some(by) => Err(error(
                 ErrorCode::InUse,
@@ -238,6 +354,18 @@ impl CallContext {
             Ok(()) => Ok(Ok(self.table.push(ImageHandle { key })?)),
             Err(error) => Ok(Err(error)),
         }
+    }
+}
+
+fn damaged() -> Error {
+    error(ErrorCode::Other, "the record of the image is damaged")
+}
+
+/// The bytes of a recorded image.
+fn size_of(object: &ObjectRecord) -> u64 {
+    match ledger::decode(&object.record) {
+        Ok(Effect::Image(image)) => image.size,
+        _ => 0,
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! All interfaces are linked for every driver; what a plugin was not granted answers with an error, or keeps the plugin from serving at all.
 
+pub mod blobs;
 pub mod config;
 pub mod directories;
 mod held;

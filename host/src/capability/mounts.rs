@@ -171,13 +171,7 @@ impl CallContext {
             }
             Source::Image(image) => {
                 let key = self.image_key(&image)?;
-                let (_, effect) = self.held(Kind::Image, &key)?;
-                let Effect::Image(image) = effect else {
-                    return Err(error(
-                        ErrorCode::Other,
-                        "the record of the image is damaged",
-                    ));
-                };
+                let image = self.image(&key)?;
                 if let Some(by) = self.shown_by(&image.file)? {
                     // Two mounts of one file system through two loop devices would destroy it.
                     return Err(error(

@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use super::scan::{Candidate, FileId, PluginFile, Scan, scan};
 use super::{Catalog, files};
 use crate::admin::report::Problem;
-use crate::capability::http;
+use crate::capability::{blobs, http};
 use crate::config::{self, PluginName};
 use crate::plugin::{Plugin, Standing, Version};
 use crate::protocol::lifecycle::StartReason;
@@ -345,12 +345,13 @@ impl Catalog {
         if let Some(missing) = settings.grants.missing(asked, &wanted.stem) {
             return Err(Unusable::Blocked(missing));
         }
-        let (values, client) = {
+        let (values, client, stores) = {
             let settings = Arc::clone(settings);
             tokio::task::spawn_blocking(move || {
                 let values = settings.resolve().map_err(|error| error.to_string())?;
                 let client = http::client(&settings).map_err(|error| error.message)?;
-                Ok((values, client))
+                let stores = blobs::stores(&settings).map_err(|error| error.message)?;
+                Ok((values, client, stores))
             })
             .await
             .map_err(|error| Unusable::Bad(error.to_string()))?
@@ -361,6 +362,7 @@ impl Catalog {
             settings: Arc::clone(settings),
             config: values,
             http: client,
+            blobs: stores,
             quota: settings.grants.quota(),
             directories: settings
                 .grants

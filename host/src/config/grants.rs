@@ -3,6 +3,7 @@
 //!
 //! The questions of the kind "may it?" are answered here and nowhere else, and a refusal says what to write to change it.
 
+mod blobs;
 mod http;
 mod images;
 mod links;
@@ -14,6 +15,7 @@ mod secrets;
 
 use std::path::{Path, PathBuf};
 
+pub use blobs::{BlobStore, Blobs, S3, StoreName};
 pub use http::{HeaderSecrets, Http};
 pub use images::{Filesystem, Images};
 pub use links::{LinkKind, LinkName, Links};
@@ -55,6 +57,8 @@ pub struct Grants {
     pub secrets: Option<Secrets>,
     /// Notes of what a failed call left elsewhere (`dockside:host/outbox`).
     pub outbox: Option<Outbox>,
+    /// Stores of named pieces of data (`dockside:host/blobs`).
+    pub blobs: Option<Blobs>,
 }
 
 /// A capability that is granted by a table of its own.
@@ -109,6 +113,11 @@ const GRANTS: &[Grant] = &[
         what: "an outbox",
         toml: "[grants.outbox]\n",
     },
+    Grant {
+        name: "blobs",
+        what: "a store of blobs",
+        toml: "[grants.blobs.backup]\ndirectory = \"/srv/backup\"\n",
+    },
 ];
 
 impl Grants {
@@ -124,6 +133,7 @@ impl Grants {
             "http" => self.http.is_some(),
             "secrets" => self.secrets.is_some(),
             "outbox" => self.outbox.is_some(),
+            "blobs" => self.blobs.is_some(),
             _ => false,
         }
     }
@@ -202,6 +212,14 @@ impl Grants {
         self.outbox.as_ref().ok_or_else(|| absent("outbox"))
     }
 
+    /// The grant `blobs`.
+    ///
+    /// # Errors
+    /// When it is not granted.
+    pub fn blobs(&self) -> Result<&Blobs, Refusal> {
+        self.blobs.as_ref().ok_or_else(|| absent("blobs"))
+    }
+
     /// What the store and the directories are held to.
     pub fn quota(&self) -> Quota {
         Quota {
@@ -221,11 +239,15 @@ impl Grants {
         if let Some(http) = &mut self.http {
             http.rooted(directory);
         }
+        if let Some(blobs) = &mut self.blobs {
+            blobs.rooted(directory);
+        }
     }
 
     /// The files that are read when a version is loaded, with the keys that name them.
     pub(super) fn files(&self) -> impl Iterator<Item = (&'static str, &PathBuf)> {
-        self.http.iter().flat_map(Http::files)
+        let blobs = self.blobs.iter().flat_map(Blobs::files);
+        self.http.iter().flat_map(Http::files).chain(blobs)
     }
 
     /// Every secret that is named, with the key that names it.
@@ -246,7 +268,8 @@ impl Grants {
                 .map(|name| ("grants.secrets.use", name))
                 .chain(reveal.map(|name| ("grants.secrets.reveal", name)))
         });
-        http.chain(own)
+        let blobs = self.blobs.iter().flat_map(Blobs::named_secrets);
+        http.chain(own).chain(blobs)
     }
 }
 

@@ -16,7 +16,10 @@ mod value;
 pub use daemon::{DEFAULT_FILE, Daemon, DaemonLimits, Log, LogFormat, Overrides};
 pub use error::ConfigError;
 pub(crate) use error::unknown;
-pub use grants::{Directories, Filesystem, Grants, LinkKind, OnDead, Refusal, RefusalKind, State};
+pub use grants::{
+    BlobStore, Blobs, Directories, Filesystem, Grants, LinkKind, OnDead, Refusal, RefusalKind, S3,
+    State,
+};
 pub use name::{NameError, PluginName};
 pub use plugin::{Instances, Limits, Pin, Plugin};
 pub use secret::{SecretName, SecretSource};

@@ -45,6 +45,7 @@ pub mod effects {
                 import dockside:host/nat@0.1.0;
                 import dockside:host/secrets@0.1.0;
                 import dockside:host/outbox@0.1.0;
+                import dockside:host/blobs@0.1.0;
             }
         ",
         with: {

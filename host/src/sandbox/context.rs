@@ -9,6 +9,7 @@ use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
 use super::limits::InstanceLimits;
+use crate::blobs::Stores;
 use crate::capability::http::Http;
 use crate::config;
 use crate::ledger::Effects;
@@ -39,6 +40,8 @@ pub struct PluginEnvironment {
     pub directories: Option<PathBuf>,
     /// What makes its HTTP requests; none without the grant.
     pub http: Option<Arc<Client>>,
+    /// Its stores of blobs; none without the grant.
+    pub blobs: Stores,
     /// Bytes over all linear memories of an instance.
     pub memory: u64,
     /// Bytes that one call may write to the log.

@@ -197,6 +197,7 @@ async fn ask(driver: &Driver) -> wasmtime::Result<Description> {
         quota: Quota::default(),
         directories: None,
         http: None,
+        blobs: Default::default(),
         memory: MAX_MEMORY.min(256 << 20),
         log_bytes: 16 << 10,
     });
@@ -252,6 +253,7 @@ fn grant_of(interface: &str) -> Option<&'static str> {
         "dockside:host/nat" => "nat",
         "dockside:host/secrets" => "secrets",
         "dockside:host/outbox" => "outbox",
+        "dockside:host/blobs" => "blobs",
         "wasi:http/outgoing-handler" => "http",
         _ if name.starts_with("wasi:keyvalue/") => "state",
         _ => return None,
@@ -308,6 +310,7 @@ mod tests {
             ("dockside:host/nat@0.1.0", Some("nat")),
             ("dockside:host/secrets@0.1.0", Some("secrets")),
             ("dockside:host/outbox@0.1.0", Some("outbox")),
+            ("dockside:host/blobs@0.1.0", Some("blobs")),
             ("wasi:http/outgoing-handler@0.2.12", Some("http")),
             ("wasi:keyvalue/atomics@0.2.0-draft", Some("state")),
             ("wasi:http/types@0.2.12", None),

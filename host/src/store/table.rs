@@ -155,6 +155,16 @@ impl<V: Clone> Draft<V> {
         self.view.get(key).map(|row| &row.value)
     }
 
+    /// As [`peek`](Self::peek), at what was there before the draft.
+    pub(super) fn peek_base(&self, key: &str) -> Option<&V> {
+        self.base.rows.get(key).map(|row| &row.value)
+    }
+
+    /// As [`peek`](Self::peek), at all rows.
+    pub(super) fn peek_rows(&self) -> impl Iterator<Item = &V> {
+        self.view.values().map(|row| &row.value)
+    }
+
     /// How many keys begin with `prefix`, the draft's own included, for the host's own book-keeping.
     pub(super) fn peek_count(&self, prefix: &str) -> u64 {
         self.view

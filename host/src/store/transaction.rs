@@ -21,6 +21,9 @@ pub struct KeyPage {
     pub cursor: Option<u64>,
 }
 
+/// What one object counts for in a sum that is limited.
+pub(crate) type Weigh = fn(&ObjectRecord) -> u64;
+
 /// Reads and buffered writes of one call. Nothing of it is visible or durable before [`Store::commit`](super::Store::commit),
 /// and dropping it leaves nothing behind.
 ///
@@ -37,6 +40,8 @@ pub struct Transaction {
     pub(super) objects: Draft<Arc<ObjectRecord>>,
     /// How many objects may have names that begin so.
     object_limits: BTreeMap<String, u64>,
+    /// How much the objects may weigh together whose names begin so.
+    weight_limits: BTreeMap<String, (Weigh, u64)>,
     pub(super) settled: Vec<String>,
     pub(super) intents: Vec<Intent>,
     pub(super) call: Option<String>,
@@ -67,6 +72,7 @@ impl Transaction {
             directories: Draft::new(directories),
             objects: Draft::new(objects),
             object_limits: BTreeMap::new(),
+            weight_limits: BTreeMap::new(),
             settled: Vec::new(),
             intents: Vec::new(),
             call: None,
@@ -293,6 +299,28 @@ impl Transaction {
         self.object_limits.insert(prefix.to_owned(), most);
     }
 
+    /// The objects whose names begin with `prefix`. As with [`count_objects`](Self::count_objects) the commit does not depend on them.
+    pub fn peek_objects(&self, prefix: &str) -> Vec<Arc<ObjectRecord>> {
+        self.objects
+            .peek_rows()
+            .filter(|object| object.name.starts_with(prefix))
+            .cloned()
+            .collect()
+    }
+
+    /// The commit is a conflict if it takes the sum over the objects whose names begin with `prefix` beyond `most`.
+    pub(crate) fn limit_weight(&mut self, prefix: &str, weigh: Weigh, most: u64) {
+        self.weight_limits.insert(prefix.to_owned(), (weigh, most));
+    }
+
+    /// Whether this transaction has made what is recorded under this name.
+    pub fn has_made(&self, name: &str) -> bool {
+        match (self.objects.peek(name), self.objects.peek_base(name)) {
+            (Some(now), before) => before.is_none_or(|before| before.id != now.id),
+            (None, _) => false,
+        }
+    }
+
     /// Records something on the machine, in the place of one with the same name.
     pub fn put_object(&mut self, record: ObjectRecord) {
         let record = Arc::new(record);
@@ -353,6 +381,14 @@ impl Transaction {
                     names.filter(|name| name.starts_with(prefix)).count() as u64
                 };
                 grown(count(before), count(after), *most)
+            })
+            || self.weight_limits.iter().any(|(prefix, (weigh, most))| {
+                let sum = |state: &Snapshot| {
+                    let all = state.objects();
+                    all.filter(|object| object.name.starts_with(prefix))
+                        .fold(0_u64, |sum, object| sum.saturating_add(weigh(object)))
+                };
+                grown(sum(before), sum(after), *most)
             })
     }
 }

@@ -4,6 +4,7 @@ use std::{
     hash::{BuildHasher, Hasher},
 };
 
+mod blobs;
 mod files;
 mod images;
 mod links;
@@ -11,7 +12,7 @@ mod mounts;
 mod nat;
 mod outside;
 
-pub(crate) use self::{files::*, images::*, links::*, mounts::*, nat::*, outside::*};
+pub(crate) use self::{blobs::*, files::*, images::*, links::*, mounts::*, nat::*, outside::*};
 
 use crate::{
     Error, KeyValues, Refusal, Result,
@@ -35,6 +36,8 @@ pub(crate) struct Machine {
     pub(crate) rules: BTreeMap<String, Vec<testing::Rule>>,
 }
 
+type BlobJudge = Box<dyn FnMut(testing::BlobOperation, &str) -> Result<()>>;
+
 type Answerer = Box<dyn FnMut(&Request) -> Result<Response>>;
 
 /// What a plugin has on the host. One for each thread, so that tests do not meet.
@@ -54,6 +57,11 @@ pub(crate) struct Memory {
     pub(crate) unsettled: Vec<(String, Vec<u8>)>,
     pub(crate) answerer: Option<Answerer>,
     pub(crate) requests: Vec<Request>,
+    /// Blobs by store and name, each with the time of its writing.
+    pub(crate) blobs: BTreeMap<String, BTreeMap<String, (Vec<u8>, u64)>>,
+    pub(crate) blob_judge: Option<BlobJudge>,
+    /// The time of day, if a test has set it.
+    pub(crate) time: Option<u64>,
     names: u64,
 }
 
@@ -150,6 +158,14 @@ pub(crate) fn config_all() -> Result<KeyValues> {
 
 pub(crate) fn log(level: Level, _context: &str, message: &str) {
     memory(|memory| memory.log.push((level, message.to_owned())));
+}
+
+pub(crate) fn now() -> u64 {
+    memory(|memory| memory.time).unwrap_or_else(|| {
+        std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs())
+    })
 }
 
 pub(crate) fn random_bytes(count: usize) -> Vec<u8> {

@@ -1,5 +1,6 @@
 use std::cell::OnceCell;
 
+mod blobs;
 mod files;
 mod http;
 mod images;
@@ -8,7 +9,9 @@ mod mounts;
 mod nat;
 mod secrets;
 
-pub(crate) use self::{files::*, http::*, images::*, links::*, mounts::*, nat::*, secrets::*};
+pub(crate) use self::{
+    blobs::*, files::*, http::*, images::*, links::*, mounts::*, nat::*, secrets::*,
+};
 
 use crate::{
     Error, KeyValues, Result,
@@ -167,4 +170,10 @@ pub(crate) fn call_key() -> String {
 
 pub(crate) fn note(note: &[u8]) -> Result<()> {
     outbox::note(note).map_err(refused)
+}
+
+pub(crate) fn now() -> u64 {
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
 }

@@ -14,7 +14,7 @@ fn table(name: &str, lines: &str) -> Grants {
     grants(&format!("[grants.{name}]\n{lines}"))
 }
 
-const ALL: [&str; 8] = [
+const ALL: [&str; 9] = [
     "directories",
     "mounts",
     "images",
@@ -23,6 +23,7 @@ const ALL: [&str; 8] = [
     "http",
     "secrets",
     "outbox",
+    "blobs",
 ];
 
 #[test]
@@ -43,6 +44,7 @@ fn a_table_that_is_there_grants_and_one_that_is_not_does_not() {
     assert!(none.http().is_err() && all.http().is_ok());
     assert!(none.secrets().is_err() && all.secrets().is_ok());
     assert!(none.outbox().is_err() && all.outbox().is_ok());
+    assert!(none.blobs().is_err() && all.blobs().is_ok());
 }
 
 #[test]

@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::{daemon, plugin};
-use crate::config::grants::{Http, Images, Links, Mounts, Nat, Outbox};
+use crate::config::grants::{BlobStore, Blobs, Http, Images, Links, Mounts, Nat, Outbox};
 use crate::config::{Daemon, Limits, Plugin, State};
 
 #[test]
@@ -91,6 +91,8 @@ fn the_annotated_files_hold_every_key_and_the_defaults() {
         "grants.http",
         "grants.secrets",
         "grants.outbox",
+        "grants.blobs.remote",
+        "grants.blobs.remote.s3",
         "limits",
         "instances",
     ] {
@@ -151,6 +153,13 @@ fn the_annotated_files_hold_every_key_and_the_defaults() {
     };
     assert_eq!(http, defaults);
     assert_eq!(grants.outbox, Some(Outbox::default()));
+    let usual = "[grants.blobs.remote.s3]\nurl = \"https://s3.example.com\"\nbucket = \"backup\"\naccess-key = \"a\"\nsecret-key = \"b\"\n[secrets]\na = { env = \"A\" }\nb = { env = \"B\" }";
+    let usual = plugin(usual).unwrap().grants.blobs.unwrap();
+    let store = |blobs: &Blobs| match blobs.store("remote").unwrap() {
+        BlobStore::S3(s3) => (s3.region.clone(), s3.timeout, s3.ca.clone()),
+        BlobStore::Directory(_) => panic!("it is a bucket"),
+    };
+    assert_eq!(store(grants.blobs.as_ref().unwrap()), store(&usual));
     let whole = ["ca", "client-certificate", "client-key", "background"]
         .iter()
         .fold(plugin_file.to_owned(), |text, key| {

@@ -10,6 +10,7 @@
 
 mod apart;
 mod attached;
+mod content;
 mod copy;
 mod format;
 mod freeze;
@@ -36,6 +37,7 @@ use format::Work;
 use temporary::Temporary;
 
 pub use attached::{Usage, attached, usage};
+pub use content::{Extent, data, read, seal, write};
 pub use format::Filesystem;
 pub use freeze::{Hold, hold};
 pub use grow::{Growth, can_grow, grow};
@@ -86,6 +88,9 @@ pub struct Image {
     /// formatted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<PathBuf>,
+    /// There is no file system in it yet: its content is to be written as bytes, and sealed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub blank: bool,
     /// Of a new file system. A copy has its source's.
     #[serde(default)]
     pub owner: Owner,
@@ -132,6 +137,7 @@ pub fn perform(image: &Image, deadline: Instant) -> Result<(), MachineError> {
         deadline,
     };
     match &image.from {
+        _ if image.blank => work.file.set_len(image.size).map_err(failed)?,
         Some(from) => {
             clone(image, from, &directory, &work)?;
             format::renew(&work, image.filesystem)?;

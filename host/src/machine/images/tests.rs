@@ -110,6 +110,7 @@ impl Place {
             filesystem,
             from: None,
             owner: Owner::default(),
+            blank: false,
         }
     }
 

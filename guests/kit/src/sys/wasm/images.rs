@@ -2,7 +2,7 @@ use super::refused;
 use crate::{
     Result,
     bindings::imports::dockside::host::images as wit,
-    images::{Attributes, Filesystem, ImageInfo},
+    images::{Attributes, Extent, Filesystem, ImageInfo},
 };
 
 pub(crate) use wit::Image;
@@ -43,6 +43,28 @@ pub(crate) fn grow_image(key: &str, size: u64) -> Result<()> {
 
 pub(crate) fn delete_image(key: &str) -> Result<()> {
     wit::delete(key).map_err(refused)
+}
+
+pub(crate) fn receive_image(key: &str, size: u64, format: Filesystem) -> Result<Image> {
+    wit::receive(key, size, filesystem(format)).map_err(refused)
+}
+
+pub(crate) fn write_image(key: &str, offset: u64, data: &[u8]) -> Result<()> {
+    wit::write(key, offset, data).map_err(refused)
+}
+
+pub(crate) fn seal_image(key: &str) -> Result<()> {
+    wit::seal(key).map_err(refused)
+}
+
+pub(crate) fn read_image(key: &str, offset: u64, length: u32) -> Result<Vec<u8>> {
+    wit::read(key, offset, length).map_err(refused)
+}
+
+pub(crate) fn image_data(key: &str) -> Result<Vec<Extent>> {
+    let extent = |wit::Extent { offset, length }| Extent { offset, length };
+    let found = wit::data(key).map_err(refused)?;
+    Ok(found.into_iter().map(extent).collect())
 }
 
 pub(crate) fn images() -> Vec<ImageInfo> {

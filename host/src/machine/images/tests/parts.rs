@@ -12,6 +12,7 @@ fn records_read_what_they_wrote() {
         filesystem: Filesystem::Btrfs,
         from: Some(PathBuf::from("/data/images/p/b.img")),
         owner: Owner::default(),
+        blank: false,
     };
     let text = serde_json::to_string(&image).unwrap();
     assert!(text.contains(r#""filesystem":"btrfs""#), "{text}");
