@@ -46,6 +46,9 @@ pub struct PoolRequest {
     pub options: KeyValues,
     /// Whether IPv6 is wanted.
     pub ipv6: bool,
+    /// The engine process that asks: another text after a restart of the engine. Empty if that is not known. An engine that starts repeats
+    /// its requests if `requires_request_replay`; with this they can be told from requests for further networks.
+    pub engine: String,
 }
 
 /// A pool that was given.
@@ -133,6 +136,7 @@ mod export {
             sub_pool: request.sub_pool.map(network).transpose()?,
             options: request.options.into_iter().collect(),
             ipv6: request.ipv6,
+            engine: request.engine,
         })
     }
 

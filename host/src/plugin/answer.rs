@@ -127,7 +127,12 @@ impl Plugin {
             Err(error) => return self.bad_request(method, &error),
         };
         let call = match self.check_options(&serving, call) {
-            Ok(call) => call,
+            Ok(mut call) => {
+                if let Call::Ipam(call) = &mut call {
+                    call.asked_by(&engine.name());
+                }
+                call
+            }
             Err(text) => {
                 return Reply::error(StatusCode::INTERNAL_SERVER_ERROR, method.kind(), &text);
             }

@@ -47,6 +47,13 @@ impl Call {
         }
     }
 
+    /// Says to the driver which engine process asks.
+    pub(crate) fn asked_by(&mut self, engine: &str) {
+        if let Call::RequestPool(request) = self {
+            engine.clone_into(&mut request.engine);
+        }
+    }
+
     /// The pool that it is about.
     pub fn pool_id(&self) -> Option<&str> {
         match self {
@@ -68,6 +75,7 @@ fn request_pool(body: &Object) -> Result<PoolRequest, Problem> {
         sub_pool: sub_pool.map(cidr_to_guest),
         options: body.text_map("Options")?,
         ipv6,
+        engine: String::new(),
     })
 }
 
@@ -201,6 +209,7 @@ mod tests {
                     sub_pool: pool("10.88.5.0/24"),
                     options: vec![],
                     ipv6: false,
+                    engine: String::new(),
                 },
             ),
             (
@@ -211,6 +220,7 @@ mod tests {
                     sub_pool: None,
                     options: vec![],
                     ipv6: true,
+                    engine: String::new(),
                 },
             ),
             (
@@ -221,6 +231,7 @@ mod tests {
                     sub_pool: None,
                     options: pairs(&[("a", "b")]),
                     ipv6: false,
+                    engine: String::new(),
                 },
             ),
         ];
@@ -352,6 +363,7 @@ mod tests {
             sub_pool: None,
             options: vec![],
             ipv6: false,
+            engine: String::new(),
         };
         assert_eq!(check_pool(&request, net("10.0.0.0/16")), Ok(()));
         assert!(check_pool(&request, net("10.0.0.0/17")).is_err());

@@ -47,6 +47,16 @@ pub struct EngineProcess {
     pub boot: String,
 }
 
+impl EngineProcess {
+    /// A name that no other process has or had; empty if the process is not known.
+    pub fn name(&self) -> String {
+        match self.pid {
+            0 => String::new(),
+            pid => format!("{}/{pid}/{}", self.boot, self.started),
+        }
+    }
+}
+
 /// One thing that the host made on the machine for a plugin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObjectRecord {

@@ -421,6 +421,7 @@ mod tests {
             sub_pool: None,
             options: vec![],
             ipv6: false,
+            engine: String::new(),
         };
         let response = |subnet: &str| ipam::PoolResponse {
             pool_id: "p".to_owned(),
