@@ -41,6 +41,20 @@ impl Held {
         }
     }
 
+    /// Those of an address space and a family.
+    pub(crate) fn of(space: &str, ipv6: bool) -> Self {
+        Self::new(format!("held/{space}/{}/", family(ipv6)))
+    }
+
+    /// All of them, in order.
+    pub(crate) fn all(&self) -> Result<Vec<IpNet>> {
+        let mut all = Vec::new();
+        for page in self.directory()?.iter() {
+            all.extend(self.page(page.number)?.iter());
+        }
+        Ok(all)
+    }
+
     /// The first held subnet that overlaps with this one.
     pub(crate) fn overlapping(&self, wanted: IpNet) -> Result<Option<IpNet>> {
         let directory = self.directory()?;
@@ -188,6 +202,11 @@ impl Held {
     fn page_key(&self, number: u64) -> String {
         format!("{}{number}", self.prefix)
     }
+}
+
+/// The number of an IP version.
+pub(crate) fn family(ipv6: bool) -> u8 {
+    if ipv6 { 6 } else { 4 }
 }
 
 /// The place in the directory of the page that holds the subnet, or would.

@@ -211,6 +211,40 @@ impl Leases {
         self.clear_node(self.levels - 1, 0)
     }
 
+    /// Shows all held addresses in their order, until it is told to stop by `false`.
+    pub(crate) fn visit(&self, see: &mut dyn FnMut(u128) -> Result<bool>) -> Result<()> {
+        self.visit_node(self.levels - 1, 0, see).map(drop)
+    }
+
+    fn visit_node(
+        &self,
+        level: u32,
+        index: u128,
+        see: &mut dyn FnMut(u128) -> Result<bool>,
+    ) -> Result<bool> {
+        let base = index << FAN_BITS;
+        if level == 0 {
+            let Some(leaf) = self.leaf(index)? else {
+                return Ok(true);
+            };
+            for bit in leaf.ones() {
+                if !see(base + bit as u128)? {
+                    return Ok(false);
+                }
+            }
+            return Ok(true);
+        }
+        let Some(node) = self.inner(level, index)? else {
+            return Ok(true);
+        };
+        for child in node.exists.ones() {
+            if !self.visit_node(level - 1, base + child as u128, see)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// `first` and `last` lie within the node.
     fn search(&self, level: u32, index: u128, first: u128, last: u128) -> Result<Option<u128>> {
         if level == 0 {

@@ -1,17 +1,28 @@
 //! Docker's IPAM: pools of IPv4 and IPv6 addresses, in which no address is ever given twice.
 
-use std::net::IpAddr;
-
-use dockside_addresses::pools;
+use dockside_addresses::{addresses, admin, pools};
 use dockside_driver::{
-    Ipam, KeyValues, Options, Result,
-    ipam::{AddressRequest, AddressResponse, AddressSpaces, PoolRequest, PoolResponse},
+    Admin, Ipam, KeyValues, Options, Result,
+    admin::Verb,
+    ipam::{
+        AddressRequest, AddressResponse, AddressSpaces, Capabilities, PoolRequest, PoolResponse,
+    },
     options::{self, Declaration},
 };
+use std::net::IpAddr;
 
 struct Pool;
 
 impl Ipam for Pool {
+    fn get_capabilities() -> Capabilities {
+        Capabilities {
+            // Without it there could be no reservations.
+            requires_mac_address: true,
+            // Networks that another driver of this name made are known when the engine has started again, and so are those of a lost state.
+            requires_request_replay: true,
+        }
+    }
+
     fn get_default_address_spaces() -> AddressSpaces {
         AddressSpaces {
             local: pools::LOCAL.into(),
@@ -20,7 +31,7 @@ impl Ipam for Pool {
     }
 
     fn request_pool(request: &PoolRequest) -> Result<PoolResponse> {
-        let (pool_id, pool) = pools::request_pool(request)?;
+        let (pool_id, pool) = pools::request_pool_with_replay(request)?;
         Ok(PoolResponse {
             pool_id,
             pool,
@@ -34,7 +45,7 @@ impl Ipam for Pool {
     }
 
     fn request_address(request: &AddressRequest) -> Result<AddressResponse> {
-        let address = pools::request_address(&request.pool_id, request.address, request.gateway)?;
+        let address = addresses::request_address(request)?;
         Ok(AddressResponse {
             address,
             data: KeyValues::new(),
@@ -55,8 +66,24 @@ impl Options for Pool {
             options::ipam("ipv6-size")
                 .integer(48..=128)
                 .help("Prefix length of the IPv6 subnet, if the driver chooses it"),
+            options::ipam("ptp")
+                .boolean()
+                .help("Point to point: addresses are /32 and /128, and every address of the subnet is given"),
+            options::ipam("validate")
+                .boolean()
+                .help("no: an address that is asked for by name may be in use already"),
         ]
     }
 }
 
-dockside_driver::export!(Pool: ipam, options);
+impl Admin for Pool {
+    fn verbs() -> Vec<Verb> {
+        admin::verbs()
+    }
+
+    fn run(verb: &str, arguments: &KeyValues) -> Result<String> {
+        admin::run(verb, arguments)
+    }
+}
+
+dockside_driver::export!(Pool: ipam, options, admin);
