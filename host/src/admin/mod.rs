@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod report;
+mod run;
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -35,6 +36,7 @@ pub async fn serve(
         .route("/v1/plugin", get(plugin))
         .route("/v1/log", get(log))
         .route("/v1/call", post(call))
+        .route("/v1/run", run::route(stopped.clone()))
         .route("/v1/forget", post(forget))
         .route("/v1/reconcile", post(reconcile))
         .route("/metrics", get(metrics))
@@ -141,6 +143,10 @@ fn summary(catalog: &Catalog, plugin: &Plugin) -> PluginSummary {
         version: version.as_ref().map(|version| version.label.to_string()),
         file: version.as_ref().map(|version| version.file.clone()),
         note: reason.or_else(|| catalog.note(plugin.name())),
+        verbs: version
+            .as_ref()
+            .map(|version| version.driver.description().verbs.clone())
+            .unwrap_or_default(),
         calls: plugin.counters().calls.load(Ordering::Relaxed),
         faults: plugin.counters().faults.load(Ordering::Relaxed),
     }

@@ -1,6 +1,10 @@
 //! What the control socket says, as types that daemon and command line share.
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::protocol::KeyValue;
+use crate::protocol::describe::Verb;
 
 /// The daemon as a whole.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -32,6 +36,8 @@ pub struct PluginSummary {
     pub file: Option<String>,
     /// Why it does not serve, or what is wrong with a newer version.
     pub note: Option<String>,
+    /// What an operator can ask of the driver.
+    pub verbs: Vec<Verb>,
     /// Calls answered since the daemon started.
     pub calls: u64,
     /// Calls that failed by the driver's fault.
@@ -138,4 +144,25 @@ pub struct CallResult {
     pub status: Option<u16>,
     /// The answer.
     pub body: serde_json::Value,
+}
+
+/// A verb to be run.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RunRequest {
+    /// The verb.
+    pub verb: String,
+    /// Its arguments, unchecked.
+    pub arguments: Vec<KeyValue>,
+}
+
+/// What came of a verb.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RunResult {
+    /// It is done: the driver's answer.
+    Answer(Box<RawValue>),
+    /// What was asked for makes no sense. Nothing was done.
+    Usage(String),
+    /// It could not be done. Nothing of it remains.
+    Failed(String),
 }

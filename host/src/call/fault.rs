@@ -37,6 +37,9 @@ pub enum Fault {
     /// The answer makes no sense.
     #[error("the driver's answer makes no sense: {0}")]
     Malformed(String),
+    /// Whoever asked for it does not wait any more.
+    #[error("nobody waits for it any more")]
+    Abandoned,
     /// Too many calls at once.
     #[error("{0}")]
     Crowded(String),
@@ -76,12 +79,16 @@ impl Fault {
         )
     }
 
-    /// The guest's stack, for the log.
-    pub fn backtrace(&self) -> &[String] {
-        match self {
-            Fault::Trap(trap) => &trap.backtrace,
-            _ => &[],
+    /// Everything that the author needs, for the log.
+    pub fn report(&self) -> String {
+        let mut text = format!("{}: {self}", self.class());
+        if let Fault::Trap(trap) = self
+            && !trap.backtrace.is_empty()
+        {
+            text.push_str("; at ");
+            text.push_str(&trap.backtrace.join(" < "));
         }
+        text
     }
 
     /// A word for logs and metrics.
@@ -92,6 +99,7 @@ impl Fault {
             Fault::Timeout(_) => "timeout",
             Fault::OutOfMemory(_) => "out-of-memory",
             Fault::Malformed(_) => "malformed-answer",
+            Fault::Abandoned => "abandoned",
             Fault::Crowded(_) => "crowded",
             Fault::Store(_) => "store",
             Fault::Internal(_) => "internal",

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
+use tokio::sync::watch;
 use tokio::time::timeout_at;
 use wasmtime::Store as WasmStore;
 use wasmtime::component::Resource;
@@ -70,6 +71,25 @@ pub struct Run<'a> {
     pub deadline: Instant,
     /// A note to be committed with it by a call that changes what all state means. Commits of calls that began earlier are refused then.
     pub note: Option<(&'a str, &'a str)>,
+    /// What ends it before its deadline; none if nothing does.
+    pub leash: Option<&'a Leash>,
+}
+
+/// Ends a call once the other end of the leash is dropped. Nothing of the call remains then, unless it is being committed.
+#[derive(Debug, Clone)]
+pub struct Leash(watch::Receiver<()>);
+
+impl Leash {
+    /// A leash and its other end.
+    pub fn new() -> (watch::Sender<()>, Leash) {
+        let (hand, leash) = watch::channel(());
+        (hand, Leash(leash))
+    }
+
+    async fn dropped(&self) {
+        let mut leash = self.0.clone();
+        while leash.changed().await.is_ok() {}
+    }
 }
 
 impl Run<'_> {
@@ -111,9 +131,18 @@ impl Run<'_> {
         let _undo = effects.guard();
         let started = Instant::now();
         let run = self.run(transaction, first.as_deref(), call, effects.clone());
-        let ran = match timeout_at(self.deadline.into(), run).await {
-            Ok(ran) => ran,
-            Err(_) => Err(Fault::Timeout(started.elapsed())),
+        let abandoned = async {
+            match self.leash {
+                Some(leash) => leash.dropped().await,
+                None => std::future::pending().await,
+            }
+        };
+        let ran = tokio::select! {
+            ran = timeout_at(self.deadline.into(), run) => match ran {
+                Ok(ran) => ran,
+                Err(_) => Err(Fault::Timeout(started.elapsed())),
+            },
+            () = abandoned => Err(Fault::Abandoned),
         };
         let ran = match ran {
             Ok(ran) => ran,

@@ -12,6 +12,10 @@ use super::{ATTENTION, OK, Places, print_json};
 use crate::admin::client::ask;
 use crate::admin::report::PluginDetail;
 use crate::catalog::component_version;
+use crate::protocol::one_line;
+
+/// Bytes of an explanation that are shown.
+const HELP: usize = 500;
 
 pub(super) async fn run(places: &Places, subject: &str, json: bool) -> anyhow::Result<u8> {
     if Path::new(subject)
@@ -116,6 +120,13 @@ fn show(detail: &PluginDetail) {
                     .unwrap_or_default()
             )
         }),
+    );
+    section(
+        "Verbs (dockside run)",
+        summary
+            .verbs
+            .iter()
+            .map(|verb| format!("{:<16} {}", verb.name, one_line(&verb.help, HELP))),
     );
     section(
         "Volumes",

@@ -4,7 +4,7 @@ use http::Method;
 
 use super::{ATTENTION, OK, print_json, table};
 use crate::admin::client::ask;
-use crate::admin::report::Status;
+use crate::admin::report::{PluginSummary, Status};
 use crate::config::Daemon;
 
 pub(super) async fn run(daemon: &Daemon, json: bool) -> anyhow::Result<u8> {
@@ -19,6 +19,14 @@ pub(super) async fn run(daemon: &Daemon, json: bool) -> anyhow::Result<u8> {
         show(&status);
     }
     Ok(if healthy { OK } else { ATTENTION })
+}
+
+fn verbs(plugin: &PluginSummary) -> String {
+    let names: Vec<&str> = plugin.verbs.iter().map(|verb| verb.name.as_str()).collect();
+    if names.is_empty() {
+        return "-".to_owned();
+    }
+    names.join(",")
 }
 
 fn show(status: &Status) {
@@ -40,12 +48,13 @@ fn show(status: &Status) {
                     plugin.calls.to_string(),
                     plugin.faults.to_string(),
                     plugin.file.clone().unwrap_or_else(|| "-".into()),
+                    verbs(plugin),
                 ]
             })
             .collect();
         table::print(
-            [
-                "NAME", "KINDS", "STATE", "VERSION", "CALLS", "FAULTS", "FILE",
+            &[
+                "NAME", "KINDS", "STATE", "VERSION", "CALLS", "FAULTS", "FILE", "VERBS",
             ],
             &rows,
         );

@@ -17,6 +17,7 @@ mod inspect;
 mod logs;
 mod ls;
 mod reconcile;
+mod run;
 mod serve;
 mod table;
 
@@ -123,6 +124,22 @@ enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// Ask a driver for what Docker has no command for: run one of its verbs.
+    #[command(after_help = run::AFTER_HELP)]
+    Run {
+        #[command(flatten)]
+        places: Places,
+        /// The plugin's name.
+        plugin: String,
+        /// The verb [default: list the verbs]
+        verb: Option<String>,
+        /// Its arguments: KEY=VALUE, KEY=@FILE for the content of a file, KEY=- for standard input.
+        #[arg(value_name = "KEY=VALUE")]
+        arguments: Vec<String>,
+        /// Print the driver's answer as JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Show what a plugin's driver and the daemon said about it.
     Logs {
         #[command(flatten)]
@@ -224,6 +241,13 @@ fn asking(verb: Verb) -> anyhow::Result<u8> {
                     request,
                     json,
                 } => call::run(&places.load()?, &name, &method, request, json).await,
+                Verb::Run {
+                    places,
+                    plugin,
+                    verb,
+                    arguments,
+                    json,
+                } => run::run(&places.load()?, &plugin, verb.as_deref(), &arguments, json).await,
                 Verb::Logs {
                     places,
                     name,

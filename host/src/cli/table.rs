@@ -1,20 +1,24 @@
 //! Tables for people.
 
 /// Prints rows under headings, each column as wide as its widest cell. The last column is not padded.
-pub(super) fn print<const N: usize>(headings: [&str; N], rows: &[[String; N]]) {
-    let mut widths = headings.map(str::len);
-    for row in rows {
+pub(super) fn print<H: AsRef<str>, R: AsRef<[String]>>(headings: &[H], rows: &[R]) {
+    let headings: Vec<String> = headings
+        .iter()
+        .map(|heading| heading.as_ref().to_owned())
+        .collect();
+    let mut widths: Vec<usize> = vec![0; headings.len()];
+    for row in rows.iter().map(AsRef::as_ref).chain([headings.as_slice()]) {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(cell.chars().count());
         }
     }
-    line(&headings.map(ToOwned::to_owned), &widths);
+    line(&headings, &widths);
     for row in rows {
-        line(row, &widths);
+        line(row.as_ref(), &widths);
     }
 }
 
-fn line<const N: usize>(cells: &[String; N], widths: &[usize; N]) {
+fn line(cells: &[String], widths: &[usize]) {
     let mut text = String::new();
     for (cell, width) in cells.iter().zip(widths) {
         let padding = width.saturating_sub(cell.chars().count()) + 2;

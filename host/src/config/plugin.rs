@@ -112,6 +112,9 @@ pub struct Limits {
     /// How long a call may go on behind its deadline, when it has been answered that it is still working. None: it ends at its deadline.
     #[serde(deserialize_with = "background")]
     pub background: Option<Duration>,
+    /// How long a verb of `dockside run` may take: nobody but an operator waits for it.
+    #[serde(deserialize_with = "units::span::<_, 10, 86_400_000>")]
+    pub run: Duration,
 }
 
 impl Default for Limits {
@@ -124,6 +127,7 @@ impl Default for Limits {
             deadline: None,
             deadlines: BTreeMap::new(),
             background: None,
+            run: Duration::from_secs(600),
         }
     }
 }

@@ -465,6 +465,7 @@ impl Plugin {
             client: caller.client,
             deadline,
             note: None,
+            leash: None,
         };
         let result = run.attempt(call).await;
         if let Err(fault) = &result {
@@ -476,12 +477,7 @@ impl Plugin {
     /// One structured line for one fault, with everything that the author needs.
     fn report(&self, log: &CallLog, fault: &Fault) {
         Counters::add(&self.counters.faults);
-        let mut text = format!("{}: {fault}", fault.class());
-        if !fault.backtrace().is_empty() {
-            text.push_str("; at ");
-            text.push_str(&fault.backtrace().join(" < "));
-        }
-        log.host(Level::ERROR, &text);
+        log.host(Level::ERROR, &fault.report());
     }
 
     fn conclude(&self, method: Method, call: &Call, result: Result<Outcome, Fault>) -> Reply {

@@ -8,7 +8,7 @@ use tracing::Level;
 use super::log::CallLog;
 use super::swap::LIFECYCLE_DEADLINE;
 use super::{Plugin, Version};
-use crate::call::{Attempt, Client, Outcome, Run};
+use crate::call::{Attempt, Client, Fault, Leash, Outcome, Run};
 use crate::ledger::{self, Kind};
 use crate::protocol::{Call, lifecycle};
 use crate::store::{Note, UndoKey};
@@ -17,7 +17,18 @@ use crate::store::{Note, UndoKey};
 const HOOK_DEADLINE: Duration = Duration::from_secs(60);
 
 /// How often a call of the host's own is run again that loses against others.
-const ATTEMPTS: usize = 16;
+pub(super) const ATTEMPTS: usize = 16;
+
+/// How a call of the host's own runs.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Hook<'a> {
+    /// When it has to be over.
+    pub(super) deadline: Instant,
+    /// See [`Run::note`].
+    pub(super) note: Option<(&'a str, &'a str)>,
+    /// See [`Run::leash`].
+    pub(super) leash: Option<&'a Leash>,
+}
 
 impl Plugin {
     /// Tells the driver that it begins to serve, and before that what the host found on the machine. A failure is reported and changes
@@ -104,28 +115,14 @@ impl Plugin {
         allowed: Duration,
         note: Option<(&str, &str)>,
     ) -> Result<Vec<UndoKey>, String> {
-        let deadline = Instant::now() + allowed;
+        let hook = Hook {
+            deadline: Instant::now() + allowed,
+            note,
+            leash: None,
+        };
         let key = self.shared.ledger.begin();
-        let client = Client::default();
         for _ in 0..ATTEMPTS {
-            let log = Arc::new(CallLog::new(
-                &self.log,
-                &version.label,
-                call.function(),
-                version.environment.log_bytes,
-            ));
-            let run = Run {
-                store: &self.shared.store,
-                state: &self.state,
-                version,
-                log: &log,
-                ledger: &self.shared.ledger,
-                key: key.as_str(),
-                client: &client,
-                deadline,
-                note,
-            };
-            match run.attempt(call).await {
+            match self.hook_once(version, call, key.as_str(), hook).await {
                 Ok(Attempt::Done(Outcome::Answer(_), undo)) => return Ok(undo),
                 Ok(
                     Attempt::Done(Outcome::Refused(error), _)
@@ -139,6 +136,35 @@ impl Plugin {
             }
         }
         Err("the plugin's state changed again and again while it ran".to_owned())
+    }
+
+    /// Runs a call of the host's own once.
+    pub(super) async fn hook_once(
+        &self,
+        version: &Version,
+        call: &Call,
+        key: &str,
+        hook: Hook<'_>,
+    ) -> Result<Attempt, Fault> {
+        let log = Arc::new(CallLog::new(
+            &self.log,
+            &version.label,
+            call.function(),
+            version.environment.log_bytes,
+        ));
+        let run = Run {
+            store: &self.shared.store,
+            state: &self.state,
+            version,
+            log: &log,
+            ledger: &self.shared.ledger,
+            key,
+            client: &Client::default(),
+            deadline: hook.deadline,
+            note: hook.note,
+            leash: hook.leash,
+        };
+        run.attempt(call).await
     }
 }
 

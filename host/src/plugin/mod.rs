@@ -8,6 +8,7 @@ mod long;
 pub mod options;
 mod rejections;
 mod swap;
+pub mod verbs;
 mod version;
 
 use std::sync::Arc;
@@ -124,6 +125,8 @@ pub struct Plugin {
     rejections: Rejections,
     /// Calls that go on behind their deadline.
     long: long::LongWork,
+    /// The right to run a verb.
+    verbs: Arc<Semaphore>,
     counters: Counters,
 }
 
@@ -147,6 +150,7 @@ impl Plugin {
             swapping: tokio::sync::Mutex::new(()),
             rejections,
             long: long::LongWork::default(),
+            verbs: Arc::new(Semaphore::new(verbs::AT_ONCE)),
             counters: Counters::default(),
         }))
     }

@@ -1,9 +1,9 @@
-//! Checking what a user of Docker gave with `-o` against the options that the driver declares.
+//! Checking what a user of Docker gave with `-o`, or an operator with a verb, against what the driver declares.
 
 use crate::config::units::parse_size;
 use crate::config::unknown;
 use crate::protocol::KeyValue;
-use crate::protocol::describe::{Declaration, Subject, ValueType};
+use crate::protocol::describe::{Declaration, Parameter, Subject, ValueType, Verb};
 
 /// The words for yes and no, in the order in which an error names them.
 const BOOLEANS: [&str; 8] = ["true", "false", "1", "0", "yes", "no", "on", "off"];
@@ -11,21 +11,23 @@ const BOOLEANS: [&str; 8] = ["true", "false", "1", "0", "yes", "no", "on", "off"
 /// Characters of a value that an error shows.
 const SHOWN: usize = 64;
 
-/// Why options are refused. The texts are for the user of `docker` and hold no value of a secret option.
+/// Why options or arguments are refused. The texts are for the user, and hold no value of a secret one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OptionError {
-    /// The driver declares no option of this name.
+    /// The driver declares none of this name.
     #[error("{0}")]
     Unknown(String),
-    /// An option is there twice.
-    #[error("option {0:?} is given twice")]
-    Twice(String),
+    /// One is there twice.
+    #[error("{0} {1:?} is given twice")]
+    Twice(&'static str, String),
     /// A value is not what it has to be.
     #[error("{0}")]
     Value(String),
-    /// A required option is not there.
-    #[error("option {name:?} is required{}", if .help.is_empty() { String::new() } else { format!(": {}", .help) })]
+    /// A required one is not there.
+    #[error("{thing} {name:?} is required{}", if .help.is_empty() { String::new() } else { format!(": {}", .help) })]
     Missing {
+        /// `option` or `argument`.
+        thing: &'static str,
         /// Its name.
         name: String,
         /// What it is for.
@@ -44,47 +46,74 @@ pub fn check(
     subject: Subject,
     given: Vec<KeyValue>,
 ) -> Result<Vec<KeyValue>, OptionError> {
-    let declared: Vec<&Declaration> = declared
+    let declared: Vec<&Parameter> = declared
         .iter()
         .filter(|declaration| declaration.subject == subject)
+        .map(|declaration| &declaration.parameter)
         .collect();
     if declared.is_empty() {
         return Ok(given);
     }
+    complete("option", &declared, given)
+}
+
+/// Checks the arguments of a verb and adds the defaults of those that were not given. Values stay as they were written.
+///
+/// # Errors
+/// When an argument is unknown, given twice or missing, or its value is not of its type.
+pub fn check_arguments(verb: &Verb, given: Vec<KeyValue>) -> Result<Vec<KeyValue>, OptionError> {
+    let declared: Vec<&Parameter> = verb.arguments.iter().collect();
+    complete("argument", &declared, given)
+}
+
+/// Whether a default is of its own type.
+pub(crate) fn check_default(parameter: &Parameter) -> Result<(), OptionError> {
+    match &parameter.default {
+        Some(default) => check_value("argument", parameter, default),
+        None => Ok(()),
+    }
+}
+
+fn complete(
+    thing: &'static str,
+    declared: &[&Parameter],
+    given: Vec<KeyValue>,
+) -> Result<Vec<KeyValue>, OptionError> {
     for (index, (name, value)) in given.iter().enumerate() {
         if given.iter().take(index).any(|(other, _)| other == name) {
-            return Err(OptionError::Twice(short(name)));
+            return Err(OptionError::Twice(thing, short(name)));
         }
-        let Some(declaration) = declared.iter().find(|known| known.name == *name) else {
-            return Err(unknown_option(&declared, name));
+        let Some(parameter) = declared.iter().find(|known| known.name == *name) else {
+            return Err(unknown_name(thing, declared, name));
         };
-        check_value(declaration, value)?;
+        check_value(thing, parameter, value)?;
     }
-    let mut options = given;
-    for declaration in declared {
-        if options.iter().any(|(name, _)| *name == declaration.name) {
+    let mut complete = given;
+    for parameter in declared {
+        if complete.iter().any(|(name, _)| *name == parameter.name) {
             continue;
         }
-        match &declaration.default {
-            Some(default) => options.push((declaration.name.clone(), default.clone())),
-            None if declaration.required => {
+        match &parameter.default {
+            Some(default) => complete.push((parameter.name.clone(), default.clone())),
+            None if parameter.required => {
                 return Err(OptionError::Missing {
-                    name: declaration.name.clone(),
-                    help: declaration.help.clone(),
+                    thing,
+                    name: parameter.name.clone(),
+                    help: parameter.help.clone(),
                 });
             }
             None => {}
         }
     }
-    Ok(options)
+    Ok(complete)
 }
 
-fn unknown_option(declared: &[&Declaration], name: &str) -> OptionError {
+fn unknown_name(thing: &str, declared: &[&Parameter], name: &str) -> OptionError {
     let known: Vec<&str> = declared
         .iter()
-        .map(|declaration| declaration.name.as_str())
+        .map(|parameter| parameter.name.as_str())
         .collect();
-    let text = unknown("option", &short(name), &known);
+    let text = unknown(thing, &short(name), &known);
     // With a suggestion the list follows all the same: the guess may be wrong, and Docker's users see nothing of the driver but this.
     OptionError::Unknown(if text.ends_with('?') {
         format!("{text} (known here are `{}`)", known.join("`, `"))
@@ -93,8 +122,8 @@ fn unknown_option(declared: &[&Declaration], name: &str) -> OptionError {
     })
 }
 
-fn check_value(declaration: &Declaration, value: &str) -> Result<(), OptionError> {
-    let expected = match &declaration.value_type {
+fn check_value(thing: &str, parameter: &Parameter, value: &str) -> Result<(), OptionError> {
+    let expected = match &parameter.value_type {
         ValueType::Text => return Ok(()),
         ValueType::Boolean => {
             if BOOLEANS.contains(&value) {
@@ -124,11 +153,11 @@ fn check_value(declaration: &Declaration, value: &str) -> Result<(), OptionError
             format!("must be one of {}", words.join(", "))
         }
     };
-    let name = &declaration.name;
-    Err(OptionError::Value(if declaration.secret {
-        format!("the value of option {name:?} {expected}")
+    let name = &parameter.name;
+    Err(OptionError::Value(if parameter.secret {
+        format!("the value of {thing} {name:?} {expected}")
     } else {
-        format!("option {name:?} {expected}, not {:?}", short(value))
+        format!("{thing} {name:?} {expected}, not {:?}", short(value))
     }))
 }
 

@@ -7,9 +7,8 @@
 
 use super::*;
 
-fn option(name: &str, value_type: ValueType) -> Declaration {
-    Declaration {
-        subject: Subject::Volume,
+fn option(name: &str, value_type: ValueType) -> Parameter {
+    Parameter {
         name: name.to_owned(),
         value_type,
         default: None,
@@ -19,35 +18,45 @@ fn option(name: &str, value_type: ValueType) -> Declaration {
     }
 }
 
-fn declared() -> Vec<Declaration> {
+fn of(subject: Subject, parameter: Parameter) -> Declaration {
+    Declaration { subject, parameter }
+}
+
+fn of_volumes() -> Vec<Parameter> {
+    let pin = ValueType::Integer {
+        min: 1000,
+        max: 9999,
+    };
+    let kinds = ValueType::Choice(vec!["ext4".to_owned(), "xfs".to_owned()]);
     vec![
         option("comment", ValueType::Text),
         option("read-only", ValueType::Boolean),
         option("uid", ValueType::Integer { min: 0, max: 65535 }),
         option("size", ValueType::Size),
-        Declaration {
+        Parameter {
             default: Some("ext4".to_owned()),
-            ..option(
-                "type",
-                ValueType::Choice(vec!["ext4".to_owned(), "xfs".to_owned()]),
-            )
+            ..option("type", kinds)
         },
-        Declaration {
+        Parameter {
             secret: true,
-            ..option(
-                "pin",
-                ValueType::Integer {
-                    min: 1000,
-                    max: 9999,
-                },
-            )
-        },
-        Declaration {
-            subject: Subject::Network,
-            required: true,
-            ..option("parent", ValueType::Text)
+            ..option("pin", pin)
         },
     ]
+}
+
+fn parent() -> Parameter {
+    Parameter {
+        required: true,
+        ..option("parent", ValueType::Text)
+    }
+}
+
+fn declared() -> Vec<Declaration> {
+    let volumes = of_volumes().into_iter();
+    volumes
+        .map(|parameter| of(Subject::Volume, parameter))
+        .chain([of(Subject::Network, parent())])
+        .collect()
 }
 
 fn given(options: &[(&str, &str)]) -> Vec<KeyValue> {
@@ -218,13 +227,17 @@ fn a_required_option_is_asked_for() {
         "option \"parent\" is required: what parent is for"
     );
     assert!(checked(Subject::Network, &[("parent", "eth0")]).is_ok());
-    let fallback = Declaration {
-        required: true,
+    let fallback = Parameter {
         default: Some("eth0".to_owned()),
-        ..option("parent", ValueType::Text)
+        ..parent()
     };
     assert_eq!(
-        check(&[fallback], Subject::Volume, Vec::new()).unwrap(),
+        check(
+            &[of(Subject::Volume, fallback)],
+            Subject::Volume,
+            Vec::new()
+        )
+        .unwrap(),
         given(&[("parent", "eth0")])
     );
 }
@@ -237,4 +250,44 @@ fn a_subject_without_declarations_takes_everything() {
         check(&[], Subject::Volume, given(&anything)).unwrap(),
         given(&anything)
     );
+}
+
+#[test]
+fn a_verbs_arguments_are_checked_as_options_are() {
+    let verb = |arguments: Vec<Parameter>| Verb {
+        name: "verb".to_owned(),
+        help: String::new(),
+        arguments,
+    };
+    let all = verb(of_volumes().into_iter().chain([parent()]).collect());
+    let checked = |verb: &Verb, arguments: &[(&str, &str)]| {
+        check_arguments(verb, given(arguments)).map_err(|error| error.to_string())
+    };
+    assert_eq!(
+        checked(&all, &[("parent", "eth0")]).unwrap(),
+        given(&[("parent", "eth0"), ("type", "ext4")])
+    );
+    for (arguments, expected) in [
+        (
+            &[][..],
+            "argument \"parent\" is required: what parent is for",
+        ),
+        (
+            &[("pin", "hunter2")],
+            "the value of argument \"pin\" must be",
+        ),
+        (&[("uid", "x")], "argument \"uid\" must be"),
+        (
+            &[("uid", "1"), ("uid", "1")],
+            "argument \"uid\" is given twice",
+        ),
+        (
+            &[("paren", "x")],
+            "unknown argument `paren`: did you mean `parent`?",
+        ),
+    ] {
+        let error = checked(&all, arguments).unwrap_err();
+        assert!(error.starts_with(expected), "{error}");
+    }
+    assert!(checked(&verb(vec![]), &[("any", "thing")]).is_err());
 }

@@ -53,6 +53,8 @@ pub enum Answer {
     },
     /// `AuthZPlugin.AuthZReq` and `AuthZPlugin.AuthZRes`.
     Decision(Decision),
+    /// What a verb answers, as JSON text. Docker never gets it.
+    Json(String),
 }
 
 /// A volume as `VolumeDriver.Get` and `VolumeDriver.List` show it.
@@ -155,6 +157,7 @@ pub fn encode(answer: &Answer) -> Vec<u8> {
         Answer::Decision(Decision::Deny(reason)) => {
             json!({ "Allow": false, "Msg": error_text(reason) })
         }
+        Answer::Json(text) => return text.clone().into_bytes(),
     };
     // Every answer has the field, and an engine takes a non-empty one for a failure. IPAM's is called otherwise, and that it is done a driver
     // of any kind can say.

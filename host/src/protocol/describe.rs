@@ -24,6 +24,19 @@ pub struct Description {
     /// What it wants to do again and again. Docker never sees it.
     #[serde(default)]
     pub schedules: Vec<Schedule>,
+    /// What an operator can ask of it. Docker never sees it.
+    pub verbs: Vec<Verb>,
+}
+
+/// Something that an operator can ask of a driver.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verb {
+    /// Its name.
+    pub name: String,
+    /// One line of explanation.
+    pub help: String,
+    /// What can be said with it.
+    pub arguments: Vec<Parameter>,
 }
 
 /// Something that a driver does again and again.
@@ -98,7 +111,7 @@ pub enum Subject {
     Ipam,
 }
 
-/// The values that an option can have.
+/// The values that an option or an argument can have.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ValueType {
@@ -124,6 +137,14 @@ pub enum ValueType {
 pub struct Declaration {
     /// Where it is given.
     pub subject: Subject,
+    /// What it is.
+    #[serde(flatten)]
+    pub parameter: Parameter,
+}
+
+/// An option, or an argument of a verb.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parameter {
     /// Its name.
     pub name: String,
     /// What it can be.
@@ -201,6 +222,7 @@ impl Description {
             lifecycle: false,
             options: Vec::new(),
             schedules: Vec::new(),
+            verbs: Vec::new(),
             ..self.clone()
         }
     }
@@ -260,6 +282,7 @@ mod tests {
             lifecycle: false,
             options: vec![],
             schedules: vec![],
+            verbs: vec![],
         }
     }
 

@@ -1,5 +1,6 @@
 //! A driver's own life, of which Docker knows nothing.
 
+use super::KeyValue;
 pub use crate::sandbox::bindings::lifecycle::StartReason;
 pub use crate::sandbox::bindings::reconcile::{Fact, Fate, Subject};
 
@@ -33,6 +34,13 @@ pub enum Call {
         /// The driver's own note.
         note: Vec<u8>,
     },
+    /// `admin.run`.
+    Run {
+        /// The verb.
+        verb: String,
+        /// Its arguments, checked and with their defaults.
+        arguments: Vec<KeyValue>,
+    },
 }
 
 impl Call {
@@ -44,6 +52,7 @@ impl Call {
             Call::Tick { .. } => "timers.tick",
             Call::Reconcile { .. } => "reconcile.reconcile",
             Call::Compensate { .. } => "settlement.compensate",
+            Call::Run { .. } => "admin.run",
         }
     }
 }

@@ -223,5 +223,23 @@ pub mod settlement {
     pub use exports::dockside::driver::settlement::*;
 }
 
+/// `dockside:driver/admin`.
+pub mod admin {
+    wasmtime::component::bindgen!({
+        path: "../wit",
+        inline: "
+            package dockside:bindings;
+            world admin-verbs { export dockside:driver/admin@0.1.0; }
+        ",
+        with: {
+            "dockside:driver/types": crate::sandbox::bindings::host::dockside::driver::types,
+            "dockside:host/addresses": crate::sandbox::bindings::host::dockside::host::addresses,
+        },
+        exports: { default: async },
+        additional_derives: [Clone, PartialEq],
+    });
+    pub use exports::dockside::driver::admin::*;
+}
+
 pub use host::dockside::driver::types;
 pub use host::dockside::host::{addresses, machine};

@@ -13,6 +13,7 @@ use super::invoke::{ExportIndices, describe};
 use super::lane::Lane;
 use super::{MAX_MEMORY, Sandbox};
 use crate::plugin::log::CallLog;
+use crate::plugin::verbs;
 use crate::protocol::Description;
 use crate::store::Quota;
 
@@ -184,6 +185,7 @@ impl Sandbox {
         driver.description = ask(&driver)
             .await
             .map_err(|error| LoadError::Describe(format!("{error:#}")))?;
+        verbs::check_declared(&driver.description.verbs).map_err(LoadError::Describe)?;
         Ok(driver)
     }
 }

@@ -323,5 +323,10 @@ async fn invoke_lifecycle<T: Send>(
                 exported(exports.settlement.as_ref(), "settlement")?.dockside_driver_settlement();
             guest.call_compensate(store, call, note).await?
         }
+        Call::Run { verb, arguments } => {
+            let guest = exported(exports.admin.as_ref(), "admin")?.dockside_driver_admin();
+            let result = guest.call_run(store, verb, arguments).await?;
+            return Ok(checked(result, check::json));
+        }
     }))
 }

@@ -255,6 +255,14 @@ pub(super) fn address(
     })
 }
 
+/// What a verb answers. JSON is text of any depth to others, so it is only looked at here, and stays as the driver wrote it.
+pub(super) fn json(text: String) -> Result<Answer, String> {
+    match serde_json::from_str::<&serde_json::value::RawValue>(&text) {
+        Ok(_) => Ok(Answer::Json(text)),
+        Err(error) => Err(format!("{} is not JSON: {error}", shown(&text))),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(

@@ -4,10 +4,10 @@ use wasmtime::Store;
 
 use super::Exports;
 use crate::protocol::describe::{
-    Declaration, Description, IpamCapabilities, NetworkCapabilities, Schedule, Scope, Subject,
-    ValueType, VolumeCapabilities,
+    Declaration, Description, IpamCapabilities, NetworkCapabilities, Parameter, Schedule, Scope,
+    Subject, ValueType, Verb, VolumeCapabilities,
 };
-use crate::sandbox::bindings::{options, types};
+use crate::sandbox::bindings::{admin, options, types};
 
 /// Asks a component what it is. The calls may run out of state and configuration: constants need neither.
 ///
@@ -73,6 +73,13 @@ pub async fn describe<T: Send>(
             })
             .collect();
     }
+    if let Some(hooks) = &exports.admin {
+        let verbs = hooks
+            .dockside_driver_admin()
+            .call_verbs(&mut *store)
+            .await?;
+        description.verbs = verbs.into_iter().map(verb).collect();
+    }
     Ok(description)
 }
 
@@ -92,12 +99,30 @@ fn declaration(option: options::OptionDeclaration) -> Declaration {
             options::Subject::Network => Subject::Network,
             options::Subject::Ipam => Subject::Ipam,
         },
-        name: option.name,
-        value_type: value_type(option.value_type),
-        default: option.default,
-        required: option.required,
-        secret: option.secret,
-        help: option.help,
+        parameter: Parameter {
+            name: option.name,
+            value_type: value_type(option.value_type),
+            default: option.default,
+            required: option.required,
+            secret: option.secret,
+            help: option.help,
+        },
+    }
+}
+
+fn verb(verb: admin::Verb) -> Verb {
+    let argument = |argument: admin::Argument| Parameter {
+        name: argument.name,
+        value_type: value_type(argument.value_type),
+        default: argument.default,
+        required: argument.required,
+        secret: argument.secret,
+        help: argument.help,
+    };
+    Verb {
+        name: verb.name,
+        help: verb.help,
+        arguments: verb.arguments.into_iter().map(argument).collect(),
     }
 }
 

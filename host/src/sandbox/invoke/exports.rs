@@ -4,7 +4,7 @@ use wasmtime::Store;
 use wasmtime::component::{Instance, InstancePre};
 
 use crate::sandbox::bindings::{
-    authz, ipam, lifecycle, network, options, reconcile, settlement, timers, volume,
+    admin, authz, ipam, lifecycle, network, options, reconcile, settlement, timers, volume,
 };
 
 /// The version of the interfaces that this host knows.
@@ -22,6 +22,7 @@ pub struct ExportIndices {
     timers: Option<timers::TimerHooksIndices>,
     reconcile: Option<reconcile::ReconcileHookIndices>,
     settlement: Option<settlement::SettlementHookIndices>,
+    admin: Option<admin::AdminVerbsIndices>,
 }
 
 /// The interfaces that an instance exports.
@@ -35,6 +36,7 @@ pub struct Exports {
     pub(super) timers: Option<timers::TimerHooks>,
     pub(super) reconcile: Option<reconcile::ReconcileHook>,
     pub(super) settlement: Option<settlement::SettlementHook>,
+    pub(super) admin: Option<admin::AdminVerbs>,
 }
 
 impl std::fmt::Debug for ExportIndices {
@@ -87,6 +89,9 @@ impl ExportIndices {
             settlement: exports("settlement")
                 .then(|| settlement::SettlementHookIndices::new(pre))
                 .transpose()?,
+            admin: exports("admin")
+                .then(|| admin::AdminVerbsIndices::new(pre))
+                .transpose()?,
         })
     }
 
@@ -136,6 +141,7 @@ impl ExportIndices {
             timers: load!(self.timers),
             reconcile: load!(self.reconcile),
             settlement: load!(self.settlement),
+            admin: load!(self.admin),
         })
     }
 }
