@@ -13,11 +13,11 @@ use crate::effects::{GRANTS, MOUNTS, PLUGIN, down, holds, nothing_is_left, setup
 use crate::{Setup, inspect};
 
 /// The machine's address on the cable to the outside, and the one of who is there. TEST-NET-2 of RFC 5737.
-const MACHINE: &str = "198.51.100.1";
-const OUTSIDE: &str = "198.51.100.2";
+pub(crate) const MACHINE: &str = "198.51.100.1";
+pub(crate) const OUTSIDE: &str = "198.51.100.2";
 
 /// Programs that these tests need besides the engine's.
-fn is_missing(test: &str) -> bool {
+pub(crate) fn is_missing(test: &str) -> bool {
     let missing = [("nft", "nftables"), ("unshare", "util-linux")]
         .into_iter()
         .find(|(tool, _)| !is_installed(tool));
@@ -28,10 +28,10 @@ fn is_missing(test: &str) -> bool {
 }
 
 /// Another machine, at the end of a cable from the engine's. It knows no way to any container.
-struct Outside(Child);
+pub(crate) struct Outside(Child);
 
 impl Outside {
-    fn new(engine: &Engine) -> Result<Outside> {
+    pub(crate) fn new(engine: &Engine) -> Result<Outside> {
         let outside = Outside(
             Command::new("setpriv")
                 .args(["--pdeathsig", "KILL", "--", "unshare", "--net"])
@@ -65,7 +65,7 @@ impl Outside {
         command
     }
 
-    fn shell(&self, script: &str) -> Result<String> {
+    pub(crate) fn shell(&self, script: &str) -> Result<String> {
         let output = self.command("sh").args(["-ec", script]).output()?;
         ensure!(
             output.status.success(),
@@ -85,7 +85,7 @@ impl Drop for Outside {
 }
 
 /// The firewall as Docker made it: every rule, without the counters.
-fn firewall(engine: &Engine) -> Result<String> {
+pub(crate) fn firewall(engine: &Engine) -> Result<String> {
     engine.shell_beside(
         "for save in iptables-save ip6tables-save; do echo $save; $save | sed -e '/^#/d' -e 's/\\[[0-9:]*\\]//'; done
          nft -s list ruleset | sed 's/counter//'",
@@ -93,12 +93,12 @@ fn firewall(engine: &Engine) -> Result<String> {
 }
 
 /// The same before any test: the engine makes some of its tables with its first container.
-fn first_firewall(engine: &Engine) -> Result<String> {
+pub(crate) fn first_firewall(engine: &Engine) -> Result<String> {
     engine.docker(&["run", "--rm", "busybox:local", "true"])?;
     firewall(engine)
 }
 
-fn is_unchanged(before: &str, after: &str) -> Result<()> {
+pub(crate) fn is_unchanged(before: &str, after: &str) -> Result<()> {
     if before == after {
         return Ok(());
     }
@@ -122,7 +122,12 @@ fn create(engine: &Engine, arguments: &[&str]) -> Result<()> {
 }
 
 /// A container with a web server that says its name.
-fn start_server(engine: &Engine, network: &str, name: &str, arguments: &[&str]) -> Result<()> {
+pub(crate) fn start_server(
+    engine: &Engine,
+    network: &str,
+    name: &str,
+    arguments: &[&str],
+) -> Result<()> {
     let script =
         format!("mkdir -p /www && echo {name} > /www/index.html && exec httpd -f -p 80 -h /www");
     let mut all = vec!["run", "-d", "--network", network, "--name", name];
@@ -133,7 +138,7 @@ fn start_server(engine: &Engine, network: &str, name: &str, arguments: &[&str]) 
 }
 
 /// Waits until a web server says `answer` to a container.
-fn serves(engine: &Engine, from: &str, url: &str, answer: &str) -> Result<()> {
+pub(crate) fn serves(engine: &Engine, from: &str, url: &str, answer: &str) -> Result<()> {
     let mut last = String::new();
     let served = until("the web server to answer", || {
         let said = engine.try_docker(&["exec", from, "wget", "-q", "-O", "-", url]);
@@ -143,7 +148,7 @@ fn serves(engine: &Engine, from: &str, url: &str, answer: &str) -> Result<()> {
     served.with_context(|| format!("{url} from {from}: {last}"))
 }
 
-fn address(engine: &Engine, container: &str, network: &str) -> Result<String> {
+pub(crate) fn address(engine: &Engine, container: &str, network: &str) -> Result<String> {
     let seen = inspect(engine, "container", container)?;
     let address = &seen["NetworkSettings"]["Networks"][network]["IPAddress"];
     Ok(address.as_str().unwrap_or_default().to_owned())
@@ -157,7 +162,7 @@ fn cables(setup: &Setup) -> Result<Vec<String>> {
 }
 
 /// Says more about a failure: what the firewall and the daemon say.
-fn explained<T>(setup: &Setup, result: Result<T>) -> Result<T> {
+pub(crate) fn explained<T>(setup: &Setup, result: Result<T>) -> Result<T> {
     result.with_context(|| {
         format!(
             "the firewall is\n{}\nthe daemon's log ends\n{}",
@@ -294,7 +299,7 @@ pub(crate) fn cables_of_killed_containers_are_forgotten(version: Version) -> Res
 }
 
 /// What `dockside reconcile` finds.
-fn reconcile(setup: &Setup, arguments: &[&str]) -> Result<Value> {
+pub(crate) fn reconcile(setup: &Setup, arguments: &[&str]) -> Result<Value> {
     let output = setup
         .site
         .command("reconcile")?

@@ -176,7 +176,7 @@ pub(crate) fn detail(setup: &Setup) -> Result<Value> {
     let output = setup
         .site
         .command("inspect")?
-        .args(["--json", PLUGIN])
+        .args(["--json", setup.plugin])
         .output()?;
     serde_json::from_slice(&output.stdout).with_context(|| {
         format!(

@@ -15,6 +15,7 @@ mod differential;
 mod effects;
 mod helpers;
 mod kills;
+mod mesh;
 mod mounts;
 mod networks;
 mod volumes;
@@ -69,6 +70,8 @@ fn pool() -> Result<Plugin> {
 
 /// A daemon whose sockets are where an engine looks for them. The engine is not started.
 struct Setup {
+    /// The name of its first plugin.
+    plugin: &'static str,
     engine: Engine,
     site: Site,
     daemon: Daemon,
@@ -108,6 +111,7 @@ impl Setup {
             daemon.wait_plugin(plugin.name)?;
         }
         Ok(Some(Self {
+            plugin: plugins.first().context("no plugin")?.name,
             engine,
             site,
             daemon,
@@ -167,6 +171,8 @@ on_both_engines! {
     helpers::a_helper_that_dies_is_started_again,
     helpers::a_helper_outlives_the_daemon,
     kills::nothing_is_unmounted_under_a_container_when_the_engine_is_killed,
+    mesh::networks_connect_their_containers_and_nobody_else,
+    mesh::networks_survive_kills_and_restarts,
     mounts::a_disk_image_is_a_volume_with_a_size_limit,
     mounts::a_volume_in_memory_has_a_size_limit,
     mounts::the_driver_unmounts_after_the_last_use,
