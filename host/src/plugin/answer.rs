@@ -129,7 +129,7 @@ impl Plugin {
         let call = match self.check_options(&serving, call) {
             Ok(mut call) => {
                 if let Call::Ipam(call) = &mut call {
-                    call.asked_by(&engine.name());
+                    call.asked_by(&client.engine.name());
                 }
                 call
             }
