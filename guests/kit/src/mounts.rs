@@ -232,6 +232,8 @@ pub struct Helper<'a> {
     pub options: KeyValues,
     /// Secrets by their role for that program.
     pub secrets: Vec<(String, &'a Secret)>,
+    /// What a secret can be for and need not be one, by its role.
+    pub texts: KeyValues,
 }
 
 impl<'a> Helper<'a> {
@@ -242,6 +244,7 @@ impl<'a> Helper<'a> {
             remote: remote.into(),
             options: KeyValues::new(),
             secrets: Vec::new(),
+            texts: KeyValues::new(),
         }
     }
 
@@ -256,6 +259,13 @@ impl<'a> Helper<'a> {
     #[must_use]
     pub fn secret(mut self, role: impl Into<String>, secret: &'a Secret) -> Self {
         self.secrets.push((role.into(), secret));
+        self
+    }
+
+    /// What would be a secret of this role and need not be one: `known-hosts`.
+    #[must_use]
+    pub fn text(mut self, role: impl Into<String>, text: impl std::fmt::Display) -> Self {
+        self.texts.insert(role, text);
         self
     }
 }

@@ -110,6 +110,8 @@ impl CallContext {
                     remote: helper.remote,
                     options: helper.options,
                     secrets,
+                    texts: helper.texts,
+                    learned: Some(self.effects.ledger()?.learned_hosts(&plugin)),
                     flags,
                 })
             }

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use super::FuseMount;
 use super::options::{self, Chosen, Known, invalid, shown};
-use crate::machine::MachineError;
+use crate::machine::{MachineError, kept};
 
 /// A helper program that is known.
 #[derive(Debug)]
@@ -23,6 +23,8 @@ pub(super) struct Helper {
     pub(super) options: &'static [Known],
     /// What secrets can be for.
     pub(super) roles: &'static [&'static str],
+    /// What texts can be for that are no secrets.
+    pub(super) texts: &'static [&'static str],
     /// Whether it keeps data of files on disk while it works.
     pub(super) caches: bool,
     /// Checks what the tables cannot say, without secrets.
@@ -89,6 +91,24 @@ impl Helper {
                 )));
             }
         }
+        for (index, (role, _)) in mount.texts.iter().enumerate() {
+            if !self.texts.contains(&role.as_str()) {
+                return Err(invalid(format!(
+                    "{} has no use for a text as {}{}",
+                    self.program,
+                    shown(role),
+                    match self.texts {
+                        [] => String::new(),
+                        roles => format!("; it takes {}", roles.join(", ")),
+                    }
+                )));
+            }
+            let secrets = mount.secrets.iter().map(|(other, _)| other);
+            let before = mount.texts.iter().take(index).map(|(other, _)| other);
+            if secrets.chain(before).any(|other| other == role) {
+                return Err(invalid(format!("{}: {role} is given twice", self.program)));
+            }
+        }
         (self.check)(mount, &chosen)?;
         Ok(chosen)
     }
@@ -130,8 +150,11 @@ impl Request<'_> {
 
     /// The secret for a role, as a file of lines.
     pub(super) fn lines(&self, role: &str) -> Result<Option<Zeroizing<Vec<u8>>>, MachineError> {
-        let Some(bytes) = self.secrets.get(role) else {
-            return Ok(None);
+        let text = self.mount.texts.iter().find(|(other, _)| other == role);
+        let bytes = match (self.secrets.get(role), text) {
+            (Some(bytes), _) => bytes.as_slice(),
+            (None, Some((_, text))) => text.as_bytes(),
+            (None, None) => return Ok(None),
         };
         if bytes.trim_ascii().is_empty() || bytes.contains(&0) {
             return Err(self.unfit(role, "must be a text file"));
@@ -151,11 +174,15 @@ impl Request<'_> {
             .secrets
             .iter()
             .find(|(other, _)| other == role)
-            .map_or("", |(_, name)| name.as_str());
-        invalid(format!(
-            "the secret {name:?}, which {} takes as {role}, {wanted}",
-            self.mount.program
-        ))
+            .map(|(_, name)| name.as_str());
+        let program = &self.mount.program;
+        invalid(match name {
+            // That name is the host's own.
+            Some(name) if kept::id_in(name).is_none() => {
+                format!("the secret {name:?}, which {program} takes as {role}, {wanted}")
+            }
+            _ => format!("what {program} was given as {role} {wanted}"),
+        })
     }
 }
 
@@ -170,6 +197,8 @@ pub(super) struct Plan {
     pub(super) files: Vec<(PathBuf, Zeroizing<Vec<u8>>)>,
     /// Arguments for a run before, which says what the mount itself would only write into its log.
     pub(super) rehearsal: Option<Vec<OsString>>,
+    /// A file into which it writes keys of servers that it takes for good.
+    pub(super) learns: Option<PathBuf>,
     /// What must not be told in an error.
     pub(super) hidden: Vec<Zeroizing<String>>,
 }

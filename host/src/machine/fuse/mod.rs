@@ -59,6 +59,13 @@ pub struct FuseMount {
     /// of the remote, or `config`, a file as `rclone config` writes it.
     #[serde(default)]
     pub secrets: Vec<(String, String)>,
+    /// What a secret can be for and need not be one, by what it is for: `known-hosts`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub texts: Vec<(String, String)>,
+    /// A file in which the keys of servers are kept that are taken for good when they are first seen. It outlives the mount, and is there for
+    /// all mounts of a plugin. Its directory and the one above it are made when they are missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub learned: Option<PathBuf>,
     /// How.
     #[serde(default)]
     pub flags: Flags,
@@ -233,8 +240,13 @@ fn make(
     for (path, content) in &plan.files {
         place::write_secret(path, content)?;
     }
+    if let Some(learned) = &plan.learns {
+        place::make_room_for(learned)?;
+    }
     rehearse(mount, &program, &places, &plan, deadline)?;
-    start(mount, &program, &places, &plan, deadline)
+    start(mount, &program, &places, &plan, deadline)?;
+    // Whoever trusted a server once must not be asked to trust another one after a power cut.
+    plan.learns.as_deref().map_or(Ok(()), place::make_durable)
 }
 
 /// A password as rclone keeps it in its configuration.

@@ -27,6 +27,8 @@ pub(super) enum Takes {
     Size,
     /// Letters, digits, `.`, `_` and `-`.
     Word,
+    /// The name of a method of SSH's: a word that can have an `@` and a `+` in it.
+    Algorithm,
     /// A name of a host or an address, IPv6 without brackets.
     Host,
     /// A login name.
@@ -173,6 +175,10 @@ fn fit(takes: &Takes, value: &str) -> Result<Option<String>, String> {
         Takes::Duration => as_is(is_duration(value), "a time such as 90s, 5m or 1h30m"),
         Takes::Size => as_is(is_size(value), "a size such as 512M or 10G"),
         Takes::Word => as_is(is_word(value), "letters, digits, '.', '_' and '-'"),
+        Takes::Algorithm => as_is(
+            is_word(&value.replace(['@', '+'], ".")),
+            "the name of one method, such as aes128-gcm@openssh.com",
+        ),
         Takes::Host => as_is(is_host(value), "the name or address of a host"),
         Takes::User => as_is(is_user(value), "a login name"),
         Takes::Url => as_is(

@@ -195,6 +195,32 @@ fn check_path(what: &str, path: &Path) -> Result<(), MachineError> {
     )))
 }
 
+/// Makes the directory of a file in which keys of servers are kept, and the one above it.
+pub(super) fn make_room_for(file: &Path) -> Result<(), MachineError> {
+    check_path("the file for keys of servers", file)?;
+    if let Some(directory) = file.parent() {
+        if let Some(above) = directory.parent() {
+            make_directory(above, 0o700)?;
+        }
+        make_directory(directory, 0o700)?;
+    }
+    Ok(())
+}
+
+/// Makes what was written into a file outlive a power cut. One that is not there has nothing in it.
+pub(super) fn make_durable(file: &Path) -> Result<(), MachineError> {
+    let sync = |path: &Path| match File::open(path) {
+        Ok(opened) => opened.sync_all(),
+        Err(error) if error.kind() == Io::NotFound => Ok(()),
+        Err(error) => Err(error),
+    };
+    for path in [Some(file), file.parent()].into_iter().flatten() {
+        sync(path)
+            .map_err(|error| MachineError::io(&format!("sync {}", path.display()), &error))?;
+    }
+    Ok(())
+}
+
 /// Writes a secret to a file that only its owner can read.
 pub(super) fn write_secret(path: &Path, content: &[u8]) -> Result<(), MachineError> {
     create(path)?

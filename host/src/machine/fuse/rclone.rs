@@ -57,6 +57,7 @@ pub(super) const HELPER: Helper = Helper {
         "token",
         "config",
     ],
+    texts: &[],
     caches: true,
     check,
     server,

@@ -73,6 +73,7 @@ pub(super) const HELPER: Helper = Helper {
         ),
     ],
     roles: &["credentials"],
+    texts: &[],
     caches: true,
     check,
     server,

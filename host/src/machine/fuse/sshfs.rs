@@ -65,8 +65,16 @@ pub(super) const HELPER: Helper = Helper {
             "StrictHostKeyChecking",
             Takes::OneOf(&["yes", "accept-new", "no"]),
         ),
+        known("ConnectTimeout", Takes::Number(1..=60)),
+        known("Compression", Takes::OneOf(&["yes", "no"])),
+        known("AddressFamily", Takes::OneOf(&["any", "inet", "inet6"])),
+        known("Ciphers", Takes::Algorithm),
+        known("MACs", Takes::Algorithm),
+        known("KexAlgorithms", Takes::Algorithm),
+        known("HostKeyAlgorithms", Takes::Algorithm),
     ],
     roles: &["password", "identity", "known-hosts"],
+    texts: &["known-hosts"],
     caches: false,
     check,
     server,
@@ -122,7 +130,10 @@ fn parse(remote: &str) -> Result<(&str, &str, &str), MachineError> {
 
 fn check(mount: &FuseMount, chosen: &[Chosen]) -> Result<(), MachineError> {
     parse(&mount.remote)?;
-    let has = |role| mount.secrets.iter().any(|(other, _)| other == role);
+    let has = |role| {
+        let mut given = mount.secrets.iter().chain(&mount.texts);
+        given.any(|(other, _)| other == role)
+    };
     if has("password") == has("identity") {
         return Err(invalid(
             "sshfs needs one secret to log in with: a password or an identity (a private key without a passphrase)",
@@ -134,7 +145,7 @@ fn check(mount: &FuseMount, chosen: &[Chosen]) -> Result<(), MachineError> {
              known-hosts, or set StrictHostKeyChecking to accept-new or no",
         )),
         (Some("no"), true) => Err(invalid(
-            "sshfs: a secret known-hosts and StrictHostKeyChecking=no contradict each other",
+            "sshfs: known-hosts and StrictHostKeyChecking=no contradict each other",
         )),
         _ => Ok(()),
     }
@@ -154,7 +165,19 @@ fn plan(request: &Request<'_>) -> Result<Plan, MachineError> {
     let mut settings: Vec<String> = FIXED.iter().map(|fixed| (*fixed).to_owned()).collect();
     // Also where no key is checked: by this path the ssh of this mount is known.
     let hosts = request.directory.join("known-hosts");
-    settings.push(format!("UserKnownHostsFile={}", hosts.display()));
+    let learns = value(&request.chosen, "StrictHostKeyChecking") == Some("accept-new");
+    settings.push(match mount.learned.as_ref().filter(|_| learns) {
+        // ssh adds to the first.
+        Some(learned) => {
+            plan.learns = Some(learned.clone());
+            format!(
+                "UserKnownHostsFile={} {}",
+                learned.display(),
+                hosts.display()
+            )
+        }
+        None => format!("UserKnownHostsFile={}", hosts.display()),
+    });
     if let Some(keys) = request.lines("known-hosts")? {
         plan.file(request, "known-hosts", keys);
     }
@@ -181,8 +204,9 @@ fn plan(request: &Request<'_>) -> Result<Plan, MachineError> {
         }
         None => settings.push("BatchMode=yes".to_owned()),
     }
-    settings.push(format!("ConnectTimeout={}", request.connect));
+    let connect = request.connect.to_string();
     let defaults = [
+        ("ConnectTimeout", connect.as_str()),
         ("StrictHostKeyChecking", "yes"),
         // Without these, whoever uses the mount waits for a dead server for ever.
         ("ServerAliveInterval", "15"),

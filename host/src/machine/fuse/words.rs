@@ -101,6 +101,14 @@ pub(super) fn failure(
         .iter()
         .find(|(words, _, _)| lower.contains(words))
         .map_or((otherwise, ""), |(_, kind, hint)| (*kind, *hint));
+    let hint = match &mount.learned {
+        Some(learned) if lower.contains("has changed") => format!(
+            "; another key of this server was taken for good earlier. If it is right that it changed, remove that one: ssh-keygen -f {} -R HOST, \
+             or -R '[HOST]:PORT' where the port is not 22",
+            learned.display()
+        ),
+        _ => hint.to_owned(),
+    };
     let said = match said.as_str() {
         "" => "it said nothing".to_owned(),
         said => format!("it said: {said}"),

@@ -49,6 +49,7 @@ fn source<'a>(source: &Source<'a>) -> wit::Source<'a> {
                 .iter()
                 .map(|(role, secret)| (role.clone(), &secret.0))
                 .collect(),
+            texts: options(&helper.texts),
         }),
     }
 }

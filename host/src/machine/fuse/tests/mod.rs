@@ -30,6 +30,8 @@ fn mount(program: &str, remote: &str, id: u64, below: &Path) -> FuseMount {
         remote: remote.to_owned(),
         options: Vec::new(),
         secrets: Vec::new(),
+        texts: Vec::new(),
+        learned: None,
         flags: Flags::default(),
     }
 }
