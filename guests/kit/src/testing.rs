@@ -34,7 +34,7 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mount {
     /// What is mounted, in words: `tmpfs 1048576`, `directory KEY`, `overlay LOWER,LOWER UPPER WORK`, `image KEY`,
-    /// `sshfs REMOTE OPTION=VALUE ROLE:SECRET`.
+    /// `sshfs REMOTE OPTION=VALUE ROLE:SECRET ROLE:kept(SECRET) ROLE="TEXT"`.
     pub source: String,
     /// How it is mounted.
     pub flags: Flags,
@@ -295,6 +295,11 @@ pub fn write_image(key: &str, offset: u64, data: &[u8]) {
     });
 }
 
+/// Says that a secret that was set is in this file of the machine.
+pub fn set_secret_file(path: &str, name: &str) {
+    memory(|memory| memory.secret_files.insert(path.to_owned(), name.to_owned()));
+}
+
 /// Answers the HTTP requests that follow. Until this is called nobody answers.
 pub fn answer_http(answerer: impl FnMut(&Request) -> Result<Response> + 'static) {
     memory(|memory| memory.answerer = Some(Box::new(answerer)));
@@ -400,6 +405,8 @@ tables! {
     images: Image,
     /// All links by their keys.
     links: Link,
+    /// All secrets in the host's keeping, with their values.
+    kept: Vec<u8>,
     /// All sets of rules by their keys.
     rules: Vec<Rule>,
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::config::{Grants, Refusal, RefusalKind};
 use crate::failpoint;
-use crate::ledger::{self, Effect, Kind};
+use crate::ledger::{self, Effect, Given, Kind};
 use crate::machine::{ErrorKind, MachineError};
 use crate::sandbox::CallContext;
 use crate::sandbox::bindings::machine::{Error, ErrorCode};
@@ -125,18 +125,37 @@ impl CallContext {
         id: &str,
         effect: Effect,
     ) -> Answer<()> {
+        self.hold_given(kind, key, id, effect, None).await
+    }
+
+    /// As [`hold`](Self::hold), made of a secret that came with the call.
+    pub(super) async fn hold_given(
+        &mut self,
+        kind: Kind,
+        key: &str,
+        id: &str,
+        effect: Effect,
+        given: Option<Given>,
+    ) -> Answer<()> {
         self.free(kind, key)?;
         let record = self.effects.ledger()?.record(kind, key, id, &effect)?;
-        self.alter(effect).await?;
+        self.make(effect, given).await?;
         self.records()?.put_object(record);
         Ok(())
     }
 
     /// Changes something on the machine that is on record already, or is put there by the caller.
     pub(super) async fn alter(&mut self, effect: Effect) -> Answer<()> {
+        self.make(effect, None).await
+    }
+
+    async fn make(&mut self, effect: Effect, given: Option<Given>) -> Answer<()> {
         self.records()?;
         let settings = Arc::clone(&self.environment.settings);
-        let intent = self.effects.make(effect, settings, self.deadline).await?;
+        let intent = self
+            .effects
+            .make(effect, settings, given, self.deadline)
+            .await?;
         self.records()?.settle(&intent);
         Ok(())
     }

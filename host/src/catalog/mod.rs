@@ -19,7 +19,7 @@ pub use watch::watch;
 use crate::admin::report::Problem;
 use crate::config::{Daemon, PluginName};
 use crate::endpoint::{self, Endpoint, Owner};
-use crate::ledger::{Finding, Item, Repair};
+use crate::ledger::{Finding, Item, Kind, Repair};
 use crate::plugin::{Plugin, Shared, Standing};
 use crate::sandbox::Sandbox;
 use crate::store::StoreError;
@@ -167,7 +167,9 @@ impl Catalog {
             .plugin(name)
             .ok_or_else(|| ForgetError::Unknown(name.to_owned()))?;
         let removed = matches!(&*plugin.standing(), Standing::Removed);
-        let holds = self.holds(name);
+        let mut holds = self.holds(name);
+        // They belong to its volumes, which stay.
+        holds.retain(|item| item.kind != Kind::Secret);
         if removed && !holds.is_empty() {
             if !force {
                 return Err(ForgetError::Holds {

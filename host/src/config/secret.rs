@@ -90,6 +90,11 @@ impl SecretSource {
         }
     }
 
+    /// Whether it is the content of this file. Paths are compared, not what they lead to.
+    pub fn is_in(&self, path: &Path) -> bool {
+        matches!(self, SecretSource::File(file) if file.components().eq(path.components()))
+    }
+
     /// Reads the secret: of at most 64 KiB, and not empty. It is wiped from memory when it is dropped.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use crate::failpoint;
-use crate::machine::{MachineError, Presence, fuse, images, links, mounts, nat};
+use crate::machine::{MachineError, Presence, fuse, images, kept, links, mounts, nat};
 
 /// The value of a secret, by its name.
 pub type Secrets<'a> = &'a (dyn Fn(&str) -> Result<Vec<u8>, MachineError> + Sync);
@@ -23,11 +23,19 @@ pub enum Kind {
     Link,
     /// A set of packet rules.
     Rules,
+    /// A secret in the host's keeping.
+    Secret,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 4] = [Kind::Mount, Kind::Image, Kind::Link, Kind::Rules];
+    pub const ALL: [Kind; 5] = [
+        Kind::Mount,
+        Kind::Image,
+        Kind::Link,
+        Kind::Rules,
+        Kind::Secret,
+    ];
 
     /// What it is called in names and listings.
     pub fn word(self) -> &'static str {
@@ -36,6 +44,7 @@ impl Kind {
             Kind::Image => "image",
             Kind::Link => "link",
             Kind::Rules => "rules",
+            Kind::Secret => "secret",
         }
     }
 
@@ -53,7 +62,7 @@ impl Kind {
 
     /// Whether it outlives a restart of the machine.
     pub fn is_persistent(self) -> bool {
-        self == Kind::Image
+        matches!(self, Kind::Image | Kind::Secret)
     }
 }
 
@@ -75,6 +84,8 @@ pub enum Effect {
     Change(links::Change),
     /// A set of packet rules.
     Rules(nat::RuleSet),
+    /// A secret in the host's keeping.
+    Secret(kept::Kept),
 }
 
 impl Effect {
@@ -97,6 +108,7 @@ impl Effect {
             Effect::Link(link) => links::perform(link),
             Effect::Change(change) => links::perform_change(change),
             Effect::Rules(rules) => nat::perform(rules),
+            Effect::Secret(secret) => kept::perform(secret, &secrets(&secret.name())?),
         }?;
         visit("effect.after")
     }
@@ -115,6 +127,7 @@ impl Effect {
             Effect::Link(link) => links::undo(link),
             Effect::Change(change) => links::undo_change(change),
             Effect::Rules(rules) => nat::undo(rules),
+            Effect::Secret(secret) => kept::undo(secret),
         }?;
         visit("undo.after")
     }
@@ -130,6 +143,7 @@ impl Effect {
             Effect::Image(image) => images::look(image),
             Effect::Link(link) => links::look(link),
             Effect::Rules(rules) => nat::look(rules),
+            Effect::Secret(secret) => kept::look(secret),
             Effect::Grow(_) | Effect::Change(_) => Ok(Presence::Present),
         }
     }
@@ -212,6 +226,7 @@ impl Effect {
             Effect::Link(link) => link.name.clone(),
             Effect::Change(change) => format!("a change of link {}", change.link()),
             Effect::Rules(rules) => format!("{} packet rules, set {}", rules.rules.len(), rules.id),
+            Effect::Secret(secret) => format!("kept in {}", secret.file.display()),
         }
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use zeroize::Zeroizing;
 
 use super::{Effect, Ledger};
 use crate::config;
@@ -77,7 +78,8 @@ impl Effects {
         })
     }
 
-    /// Makes something: writes the intent down, then does it. Returns the intent's ID, which the call's transaction has to settle.
+    /// Makes something: writes the intent down, then does it. Returns the intent's ID, which the call's transaction has to settle. `given` is
+    /// a secret that came with the call and that it is made of.
     ///
     /// # Errors
     /// When the intent cannot be made durable, or the machine says no. Nothing is left then.
@@ -85,6 +87,7 @@ impl Effects {
         &self,
         effect: Effect,
         settings: Arc<config::Plugin>,
+        given: Option<Given>,
         deadline: Instant,
     ) -> Result<String, MachineError> {
         let ledger = Arc::clone(self.ledger()?);
@@ -112,7 +115,7 @@ impl Effects {
         let done = match written.await {
             Ok(()) => {
                 let inner = Arc::clone(&self.0);
-                let runtime = ledger.runtime.clone();
+                let ledger = Arc::clone(&ledger);
                 let effect = effect.clone();
                 blocking(move || {
                     // Held while it is done, so that an undo waits for it.
@@ -120,8 +123,11 @@ impl Effects {
                     if list.over {
                         return Err(MachineError::new(ErrorKind::Other, "the call is over"));
                     }
-                    let secret = |name: &str| resolve(&settings, name);
-                    effect.perform(&runtime, &secret, deadline)
+                    let secret = |name: &str| match &given {
+                        Some(given) if given.name == name => Ok(given.value.to_vec()),
+                        _ => ledger.secret(&inner.plugin, &settings, name),
+                    };
+                    effect.perform(&ledger.runtime, &secret, deadline)
                 })
                 .await
             }
@@ -235,6 +241,15 @@ impl Effects {
     pub fn guard(&self) -> Guard {
         Guard(self.clone())
     }
+}
+
+/// A secret that came with a call.
+#[derive(Clone)]
+pub struct Given {
+    /// The name by which it is asked for.
+    pub name: String,
+    /// Its value.
+    pub value: Zeroizing<Vec<u8>>,
 }
 
 /// See [`Effects::guard`].
@@ -352,11 +367,11 @@ pub fn remove_unused(path: &Path) -> std::io::Result<()> {
     std::fs::remove_dir(path)
 }
 
-/// Reads a secret.
+/// Reads a secret of the operator's.
 ///
 /// # Errors
 /// When there is none of that name, or it cannot be read.
-pub fn resolve(settings: &config::Plugin, name: &str) -> Result<Vec<u8>, MachineError> {
+pub(super) fn resolve(settings: &config::Plugin, name: &str) -> Result<Vec<u8>, MachineError> {
     let source = settings.secrets.get(name).ok_or_else(|| {
         MachineError::new(
             ErrorKind::NotFound,

@@ -183,7 +183,8 @@ impl Ledger {
         let effect = decode(&object.record)?;
         let state = self.store.plugin(plugin).map_err(|error| other(&error))?;
         let (name, id) = (object.name.clone(), object.id.clone());
-        let runtime = self.runtime.clone();
+        let ledger = Arc::clone(self);
+        let plugin = plugin.to_owned();
         let settings = Arc::clone(settings);
         effects::blocking(move || {
             let held = || {
@@ -193,15 +194,31 @@ impl Ledger {
             if !held() {
                 return Ok(());
             }
-            remake(&effect, &runtime, &settings)?;
+            ledger.remake(&plugin, &effect, &settings)?;
             // What ends it undoes it behind its commit: whoever comes second, that or this, finds it.
             if held() {
                 Ok(())
             } else {
-                effect.undo(&runtime)
+                effect.undo(&ledger.runtime)
             }
         })
         .await
+    }
+
+    fn remake(
+        &self,
+        plugin: &str,
+        effect: &Effect,
+        settings: &config::Plugin,
+    ) -> Result<(), MachineError> {
+        match effect {
+            Effect::Link(link) => return links::repair(link).map(drop),
+            Effect::Image(_) | Effect::Secret(_) => return Ok(()),
+            _ => {}
+        }
+        effect.undo(&self.runtime)?;
+        let secret = |name: &str| self.secret(plugin, settings, name);
+        effect.perform(&self.runtime, &secret, Instant::now() + REMAKE)
     }
 
     /// Unmounts a mount of a plugin and forgets it.
@@ -326,7 +343,7 @@ impl Ledger {
             };
             if repair == Repair::Now {
                 let done = match (&problem, kind, settings) {
-                    (Problem::Unclear(_), ..) => Err(None),
+                    (Problem::Unclear(_), ..) | (_, Kind::Secret, _) => Err(None),
                     (Problem::Absent, Kind::Image, _) | (Problem::LeftWithContainer, ..) => {
                         Err(Some(Fate::Removed))
                     }
@@ -441,7 +458,7 @@ impl Problem {
         match (self, kind) {
             (Problem::LeftWithContainer, _) => "forget it",
             (Problem::Absent, Kind::Image) => "forget it and tell the driver",
-            (Problem::Unclear(_), _) => "look into it by hand",
+            (Problem::Unclear(_), _) | (_, Kind::Secret) => "look into it by hand",
             (_, Kind::Mount) => "mount it again",
             (_, Kind::Link) => "make it again",
             (_, Kind::Rules) => "put them into effect again",
@@ -486,18 +503,6 @@ fn probe(effect: &Effect, runtime: &Path) -> Health {
         },
         None => Health::Alive,
     }
-}
-
-fn remake(effect: &Effect, runtime: &Path, settings: &config::Plugin) -> Result<(), MachineError> {
-    if let Effect::Link(link) = effect {
-        return links::repair(link).map(drop);
-    }
-    if let Effect::Image(_) = effect {
-        return Ok(());
-    }
-    effect.undo(runtime)?;
-    let secret = |name: &str| effects::resolve(settings, name);
-    effect.perform(runtime, &secret, Instant::now() + REMAKE)
 }
 
 fn other(error: &dyn std::fmt::Display) -> MachineError {

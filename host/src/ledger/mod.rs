@@ -16,12 +16,13 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 pub use effect::{Effect, Kind, Secrets};
-pub use effects::{Effects, Guard, blocking, remove_unused, resolve as secret, take_back};
+pub use effects::{Effects, Given, Guard, blocking, remove_unused, take_back};
 pub use inventory::{Finding, Health, Item, Probed, Repair};
 pub use recover::{Fact, Fate};
 
 use crate::catalog::plugin_root;
-use crate::machine::{ErrorKind, MachineError};
+use crate::config;
+use crate::machine::{ErrorKind, MachineError, kept};
 use crate::store::{Intent, ObjectRecord, Store};
 
 /// The ledger of the daemon.
@@ -77,6 +78,32 @@ impl Ledger {
     /// Where a new disk image of a plugin goes.
     pub fn image_file(&self, plugin: &str, id: &str) -> PathBuf {
         plugin_root(&self.data, "images", plugin).join(format!("{id}.img"))
+    }
+
+    /// Where a secret of a plugin's goes that the host keeps.
+    pub fn secret_file(&self, plugin: &str, id: &str) -> PathBuf {
+        plugin_root(&self.data, "secrets", plugin).join(id)
+    }
+
+    /// Where helper programs of a plugin write down which keys of servers they have taken for good.
+    pub fn learned_hosts(&self, plugin: &str) -> PathBuf {
+        plugin_root(&self.data, "known-hosts", plugin).join("known_hosts")
+    }
+
+    /// Reads a secret of a plugin: one of the operator's, or one that the host keeps.
+    ///
+    /// # Errors
+    /// When there is none of that name, or it cannot be read.
+    pub fn secret(
+        &self,
+        plugin: &str,
+        settings: &config::Plugin,
+        name: &str,
+    ) -> Result<Vec<u8>, MachineError> {
+        match kept::id_in(name) {
+            Some(id) => Ok(kept::read(&self.secret_file(plugin, id))?.to_vec()),
+            None => effects::resolve(settings, name),
+        }
     }
 
     /// The record of something that was just made.

@@ -6,6 +6,7 @@
 
 pub mod fuse;
 pub mod images;
+pub mod kept;
 pub mod links;
 pub mod mounts;
 pub mod nat;

@@ -51,7 +51,7 @@ impl Plugin {
             return;
         }
         if version.driver.has_reconcile() {
-            let told = facts.iter().map(to_guest).collect();
+            let told = facts.iter().filter_map(to_guest).collect();
             let call = lifecycle::Call::Reconcile { facts: told };
             if !self.reported(version, call, HOOK_DEADLINE).await {
                 // At the next occasion.
@@ -168,13 +168,15 @@ impl Plugin {
     }
 }
 
-fn to_guest(fact: &ledger::Fact) -> lifecycle::Fact {
-    lifecycle::Fact {
+fn to_guest(fact: &ledger::Fact) -> Option<lifecycle::Fact> {
+    Some(lifecycle::Fact {
         subject: match fact.kind {
             Kind::Mount => lifecycle::Subject::Mount,
             Kind::Image => lifecycle::Subject::Image,
             Kind::Link => lifecycle::Subject::Link,
             Kind::Rules => lifecycle::Subject::Rules,
+            // Nothing that happens to the machine takes one.
+            Kind::Secret => return None,
         },
         key: fact.key.clone(),
         fate: match fact.fate {
@@ -182,5 +184,5 @@ fn to_guest(fact: &ledger::Fact) -> lifecycle::Fact {
             ledger::Fate::Removed => lifecycle::Fate::Removed,
             ledger::Fate::Degraded => lifecycle::Fate::Degraded,
         },
-    }
+    })
 }

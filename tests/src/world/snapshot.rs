@@ -429,7 +429,7 @@ pub(super) fn loops(world: &World) -> Result<Vec<String>> {
 /// Files and directories that daemons made, without what is mounted on them.
 fn files(world: &World, attached: &[String], lines: &mut Vec<Line>) -> Result<()> {
     let mut contents = Vec::new();
-    for part in ["volumes", "mounts", "images"] {
+    for part in ["volumes", "mounts", "images", "secrets"] {
         let root = world.site.data.join(part);
         // A plugin's own directory is made once and stays.
         for plugin in entries(&root)? {

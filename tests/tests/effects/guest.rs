@@ -6,15 +6,15 @@ use dockside_tests::world::{Program, World};
 use crate::{create, created, is_empty, removed, serve, world};
 
 /// What a call before this one made.
-const BEFORE: &str = "mkdir old; tmpfs t 1m; image j 16m ext4; bridge br; addr br 10.8.0.1/24; pair one two; nat was forward@br";
+const BEFORE: &str = "mkdir old; tmpfs t 1m; image j 16m ext4; bridge br; addr br 10.8.0.1/24; pair one two; nat was forward@br; keep old hunter2";
 
 /// A call that uses every capability, one operation after the other.
 const CALL: &str = "\
 mkdir low; mkdir up; mkdir work; mkdir d uid=5; tmpfs m 4m; bind n d; overlay o low up work; hostpath h OUTSIDE; \
 image i 16m ext4; imgclone i c; imgmount e i; imgrestore j c; imggrow c 32m; bridge b; addr b 10.9.0.1/24; route b 10.77.0.0/16 10.9.0.2; \
 neigh b 10.9.0.7 06:00:00:00:00:66; mtu b 1400; pair a p; master p b; isolate p; down a; vxlan x 77 device=wire0; fdb x 06:00:00:00:00:55 10.1.2.3; \
-macvlan v wire0; nat r masq=10.9.0.0/24@b,forward@b,publish=tcp:18080:10.9.0.2:80@b; note what would settle it; set k value; count c; secret token; \
-natdel was; unmount t; rmdir old; imgdelete j; linkdel one; deladdr br 10.8.0.1/24; linkdel br";
+macvlan v wire0; nat r masq=10.9.0.0/24@b,forward@b,publish=tcp:18080:10.9.0.2:80@b; note what would settle it; set k value; count c; secret token; keep s hunter2; \
+natdel was; forget old; unmount t; rmdir old; imgdelete j; linkdel one; deladdr br 10.8.0.1/24; linkdel br";
 
 /// Ends the driver after each operation in this way. Returns how often.
 fn each(test: &str, end: &str, limits: &str) -> Result<usize> {

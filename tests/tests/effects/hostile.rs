@@ -157,6 +157,8 @@ fn operations(text: &str) -> Vec<String> {
         "cifs k @ share",
         "cifs k 127.0.0.1 @",
         "secret @",
+        "secretin @",
+        "keep @ value",
         "http GET @",
         "note @",
     ]

@@ -63,6 +63,7 @@ allow = ["GET https://example.com/"]
 
 [grants.secrets]
 use = ["token", "key", "known"]
+keep = 10
 
 [secrets]
 token = {{ file = "{outside}/file" }}

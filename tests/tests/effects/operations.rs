@@ -175,6 +175,8 @@ pub(crate) const ALL: &[Operation] = &[
         "bridge b; addr b 10.9.0.1/24; nat n masq=10.9.0.0/24@b,forward@b",
         "natdel n",
     ),
+    one("secret kept", "", "keep s hunter2"),
+    one("secret forgotten", "keep s hunter2", "forget s"),
     Operation {
         name: "state",
         before: "",

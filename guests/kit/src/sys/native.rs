@@ -34,6 +34,7 @@ pub(crate) struct Machine {
     pub(crate) images: BTreeMap<String, testing::Image>,
     pub(crate) links: BTreeMap<String, testing::Link>,
     pub(crate) rules: BTreeMap<String, Vec<testing::Rule>>,
+    pub(crate) kept: BTreeMap<String, Vec<u8>>,
 }
 
 type BlobJudge = Box<dyn FnMut(testing::BlobOperation, &str) -> Result<()>>;
@@ -49,6 +50,8 @@ pub(crate) struct Memory {
     pub(crate) files: BTreeMap<String, Set>,
     /// Symbolic links of the machine: where each leads.
     pub(crate) paths: BTreeMap<String, String>,
+    /// Names of secrets by the files that they are in.
+    pub(crate) secret_files: BTreeMap<String, String>,
     pub(crate) log: Vec<(Level, String)>,
     pub(crate) calls: u64,
     /// Requests of the call.

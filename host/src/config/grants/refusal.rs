@@ -36,6 +36,12 @@ enum Remedy {
     },
     /// A key with its value.
     Set { line: String, table: &'static str },
+    /// A secret in a file, which is to be named.
+    Secret {
+        name: String,
+        line: String,
+        table: &'static str,
+    },
     /// A whole table.
     Table(String),
     /// There is none: the reason.
@@ -73,6 +79,23 @@ impl Refusal {
         }
     }
 
+    /// A file is no secret yet.
+    pub(super) fn secret(deed: String, name: &str, file: &str, table: &'static str) -> Refusal {
+        let key = match name.contains('.') {
+            true => quoted(name),
+            false => name.to_owned(),
+        };
+        Refusal {
+            kind: RefusalKind::NotGranted,
+            deed,
+            remedy: Remedy::Secret {
+                name: quoted(name),
+                line: format!("{key} = {{ file = {} }}", quoted(file)),
+                table,
+            },
+        }
+    }
+
     /// A grant is missing altogether.
     pub(super) fn table(deed: String, toml: &str) -> Refusal {
         Refusal {
@@ -105,7 +128,7 @@ impl Refusal {
     pub fn toml(&self) -> Option<&str> {
         match &self.remedy {
             Remedy::Add { item, .. } => Some(item),
-            Remedy::Set { line, .. } => Some(line),
+            Remedy::Set { line, .. } | Remedy::Secret { line, .. } => Some(line),
             Remedy::Table(toml) => Some(toml),
             Remedy::None(_) => None,
         }
@@ -120,6 +143,9 @@ impl Refusal {
             Remedy::Set { line, table } => {
                 format!("{who} {deed}: put {line} under [{table}] in {file}")
             }
+            Remedy::Secret { name, line, table } => format!(
+                "{who} {deed}: put {line} under [secrets] in {file}, and add {name} to use under [{table}] there"
+            ),
             Remedy::Table(toml) => format!("{who} {deed}: put at the end of {file}:\n\n{toml}"),
             Remedy::None(reason) => format!("{who} {deed}: {reason}"),
         }

@@ -550,11 +550,13 @@ fn a_secret_goes_wherever_requests_go_or_only_where_it_is_said_to() {
 #[test]
 fn a_secret_is_named_and_read_only_where_that_is_granted() {
     let grants = plugin(
-        "[grants.secrets]\nuse = [\"a\"]\nreveal = [\"b\"]\n[grants.http]\nsecrets = [\"c\"]\n[secrets]\na.env = \"A\"\nb.env = \"B\"\nc.env = \"C\"",
+        "[grants.secrets]\nuse = [\"a\"]\nreveal = [\"b\"]\nkeep = 2\n[grants.http]\nsecrets = [\"c\"]\n[secrets]\na.env = \"A\"\nb.env = \"B\"\nc.env = \"C\"",
     )
     .unwrap()
     .grants;
     let secrets = grants.secrets().unwrap();
+    let none_kept = table("secrets", "");
+    let none_kept = none_kept.secrets().unwrap();
     check(vec![
         (secrets.may_use("a"), None),
         (secrets.may_use("b"), None),
@@ -571,6 +573,52 @@ fn a_secret_is_named_and_read_only_where_that_is_granted() {
             Some((
                 NotGranted,
                 "may not read the secret a: add \"a\" to reveal under [grants.secrets] in files.toml",
+            )),
+        ),
+        (secrets.may_keep(1), None),
+        (
+            secrets.may_keep(2),
+            Some((
+                Exhausted,
+                "may not have more than 2 secrets kept: put keep = 3 under [grants.secrets] in files.toml",
+            )),
+        ),
+        (
+            none_kept.may_keep(0),
+            Some((
+                NotGranted,
+                "may not have secrets kept that come with a call: put keep = 100 under [grants.secrets] in files.toml",
+            )),
+        ),
+        (
+            secrets.may_use_file("/root/.ssh/id_rsa", None).map(drop),
+            Some((
+                NotGranted,
+                "may not use the file /root/.ssh/id_rsa as a secret: put id_rsa = { file = \"/root/.ssh/id_rsa\" } under [secrets] in \
+                 files.toml, and add \"id_rsa\" to use under [grants.secrets] there",
+            )),
+        ),
+        (
+            secrets.may_use_file("/keys/a.\u{fc} \"x", None).map(drop),
+            Some((
+                NotGranted,
+                "may not use the file /keys/a.\u{fc} \"x as a secret: put \"a.x\" = { file = \"/keys/a.\u{fc} \\\"x\" } under [secrets] in \
+                 files.toml, and add \"a.x\" to use under [grants.secrets] there",
+            )),
+        ),
+        (secrets.may_use_file("/a", Some("a")).map(drop), None),
+        (
+            secrets.may_use_file("/c", Some("c")).map(drop),
+            Some((
+                NotGranted,
+                "may not use the secret c: add \"c\" to use under [grants.secrets] in files.toml",
+            )),
+        ),
+        (
+            secrets.may_use_file("id_rsa", None).map(drop),
+            Some((
+                Invalid,
+                "may not use the file id_rsa as a secret: the path does not begin with /",
             )),
         ),
         (

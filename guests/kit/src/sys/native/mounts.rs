@@ -95,7 +95,7 @@ fn describe(source: &Source<'_>) -> Result<(String, Vec<Directory>)> {
             let user = cifs.username.as_deref().unwrap_or("guest");
             let password = cifs
                 .password
-                .map(|secret| format!(" password:{}", secret.name()));
+                .map(|secret| format!(" password:{}", secret.0.word()));
             (
                 format!(
                     "cifs //{}/{} {user}{}{}",
@@ -121,11 +121,16 @@ fn describe(source: &Source<'_>) -> Result<(String, Vec<Directory>)> {
             let secrets: String = helper
                 .secrets
                 .iter()
-                .map(|(role, secret)| format!(" {role}:{}", secret.name()))
+                .map(|(role, secret)| format!(" {role}:{}", secret.0.word()))
+                .collect();
+            let texts: String = helper
+                .texts
+                .iter()
+                .map(|(role, text)| format!(" {role}={text:?}"))
                 .collect();
             (
                 format!(
-                    "{} {}{}{secrets}",
+                    "{} {}{}{secrets}{texts}",
                     helper.program,
                     helper.remote,
                     words(&helper.options)

@@ -9,18 +9,33 @@ use crate::{
 /// How large a note may be, in bytes, by the contract.
 const MAX_NOTE: usize = 64 << 10;
 
+/// How large a secret may be, in bytes, by the contract.
+const MAX_SECRET: usize = 64 << 10;
+
 #[derive(Debug)]
-pub(crate) struct Secret(String);
+pub(crate) enum Secret {
+    Operators(String),
+    Kept(String),
+}
 
 impl Secret {
     pub(crate) fn name(&self) -> String {
-        self.0.clone()
+        let (Self::Operators(name) | Self::Kept(name)) = self;
+        name.clone()
+    }
+
+    /// What descriptions of mounts call it.
+    pub(crate) fn word(&self) -> String {
+        match self {
+            Self::Operators(name) => name.clone(),
+            Self::Kept(name) => format!("kept({name})"),
+        }
     }
 }
 
 pub(crate) fn open_secret(name: &str) -> Result<Secret> {
     match memory(|memory| memory.secrets.contains_key(name)) {
-        true => Ok(Secret(name.to_owned())),
+        true => Ok(Secret::Operators(name.to_owned())),
         false => refuse(
             Refusal::NotGranted,
             format!("the secret {name:?} is not granted"),
@@ -29,12 +44,60 @@ pub(crate) fn open_secret(name: &str) -> Result<Secret> {
 }
 
 pub(crate) fn reveal_secret(secret: &Secret) -> Result<Vec<u8>> {
-    match memory(|memory| memory.secrets.get(&secret.0).cloned()) {
+    let value = match secret {
+        Secret::Operators(name) => memory(|memory| memory.secrets.get(name).cloned()),
+        Secret::Kept(_) => None,
+    };
+    match value {
         Some((value, true)) => Ok(value),
         _ => refuse(
             Refusal::NotGranted,
-            format!("the secret {:?} may be used and not seen", secret.0),
+            format!("the secret {:?} may be used and not seen", secret.name()),
         ),
+    }
+}
+
+pub(crate) fn open_secret_file(path: &str) -> Result<Secret> {
+    match memory(|memory| memory.secret_files.get(path).cloned()) {
+        Some(name) => open_secret(&name),
+        None => refuse(
+            Refusal::NotGranted,
+            format!("the file {path} is not granted as a secret"),
+        ),
+    }
+}
+
+pub(crate) fn keep_secret(name: &str, value: &[u8]) -> Result<Secret> {
+    if !(1..=MAX_SECRET).contains(&value.len()) {
+        return refuse(
+            Refusal::Invalid,
+            format!("a secret has 1 to {MAX_SECRET} bytes"),
+        );
+    }
+    memory(|memory| {
+        let kept = &mut memory.machine.kept;
+        if kept.contains_key(name) {
+            return refuse(
+                Refusal::AlreadyExists,
+                format!("there is a secret {name:?} already"),
+            );
+        }
+        kept.insert(name.to_owned(), value.to_owned());
+        Ok(Secret::Kept(name.to_owned()))
+    })
+}
+
+pub(crate) fn kept_secret(name: &str) -> Result<Secret> {
+    match memory(|memory| memory.machine.kept.contains_key(name)) {
+        true => Ok(Secret::Kept(name.to_owned())),
+        false => refuse(Refusal::NotFound, format!("there is no secret {name:?}")),
+    }
+}
+
+pub(crate) fn forget_secret(name: &str) -> Result<()> {
+    match memory(|memory| memory.machine.kept.remove(name)) {
+        Some(_) => Ok(()),
+        None => refuse(Refusal::NotFound, format!("there is no secret {name:?}")),
     }
 }
 
