@@ -5,6 +5,7 @@
 pub mod blobs;
 pub mod config;
 pub mod directories;
+pub mod files;
 mod held;
 pub mod http;
 pub mod images;

@@ -4,6 +4,7 @@
 //! The questions of the kind "may it?" are answered here and nowhere else, and a refusal says what to write to change it.
 
 mod blobs;
+mod files;
 mod http;
 mod images;
 mod links;
@@ -16,6 +17,7 @@ mod secrets;
 use std::path::{Path, PathBuf};
 
 pub use blobs::{BlobStore, Blobs, S3, StoreName};
+pub use files::{FileSet, Files};
 pub use http::{HeaderSecrets, Http};
 pub use images::{Filesystem, Images};
 pub use links::{LinkKind, LinkName, Links};
@@ -57,6 +59,8 @@ pub struct Grants {
     pub secrets: Option<Secrets>,
     /// Notes of what a failed call left elsewhere (`dockside:host/outbox`).
     pub outbox: Option<Outbox>,
+    /// Files of the machine, to be read (`dockside:host/files`).
+    pub files: Option<Files>,
     /// Stores of named pieces of data (`dockside:host/blobs`).
     pub blobs: Option<Blobs>,
 }
@@ -114,6 +118,11 @@ const GRANTS: &[Grant] = &[
         toml: "[grants.outbox]\n",
     },
     Grant {
+        name: "files",
+        what: "files of this machine",
+        toml: "[grants.files]\nread = { policies = \"/etc/dockside/policies\" }\n",
+    },
+    Grant {
         name: "blobs",
         what: "a store of blobs",
         toml: "[grants.blobs.backup]\ndirectory = \"/srv/backup\"\n",
@@ -133,6 +142,7 @@ impl Grants {
             "http" => self.http.is_some(),
             "secrets" => self.secrets.is_some(),
             "outbox" => self.outbox.is_some(),
+            "files" => self.files.is_some(),
             "blobs" => self.blobs.is_some(),
             _ => false,
         }
@@ -220,6 +230,14 @@ impl Grants {
         self.blobs.as_ref().ok_or_else(|| absent("blobs"))
     }
 
+    /// The grant `files`.
+    ///
+    /// # Errors
+    /// When it is not granted.
+    pub fn files(&self) -> Result<&Files, Refusal> {
+        self.files.as_ref().ok_or_else(|| absent("files"))
+    }
+
     /// What the store and the directories are held to.
     pub fn quota(&self) -> Quota {
         Quota {
@@ -239,13 +257,16 @@ impl Grants {
         if let Some(http) = &mut self.http {
             http.rooted(directory);
         }
+        if let Some(files) = &mut self.files {
+            files.rooted(directory);
+        }
         if let Some(blobs) = &mut self.blobs {
             blobs.rooted(directory);
         }
     }
 
     /// The files that are read when a version is loaded, with the keys that name them.
-    pub(super) fn files(&self) -> impl Iterator<Item = (&'static str, &PathBuf)> {
+    pub(super) fn named_files(&self) -> impl Iterator<Item = (&'static str, &PathBuf)> {
         let blobs = self.blobs.iter().flat_map(Blobs::files);
         self.http.iter().flat_map(Http::files).chain(blobs)
     }

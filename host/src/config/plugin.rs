@@ -252,7 +252,7 @@ impl Plugin {
             let error = source.resolve().err()?;
             Some(ConfigError::new(format!("secrets.{name}: {error}")))
         });
-        let files = self.grants.files().filter_map(|(key, file)| {
+        let files = self.grants.named_files().filter_map(|(key, file)| {
             let error = File::open(file).err()?;
             Some(ConfigError::new(format!(
                 "{key}: the file {} cannot be opened: {error}",
@@ -271,7 +271,7 @@ impl Plugin {
                 Value::File(file) => Some(file.clone()),
                 Value::Literal(_) | Value::Env(_) => None,
             })
-            .chain(self.grants.files().map(|(_, file)| file.clone()))
+            .chain(self.grants.named_files().map(|(_, file)| file.clone()))
             .collect()
     }
 }

@@ -4,6 +4,7 @@
 //! `perform` makes it; a failure leaves nothing. `undo` takes it away, and is right also when it was never made, is half made, or went with
 //! a restart of the machine; it never touches what is not provably ours. `look` says whether it is there.
 
+pub mod files;
 pub mod fuse;
 pub mod images;
 pub mod kept;

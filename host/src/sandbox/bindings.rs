@@ -46,6 +46,7 @@ pub mod effects {
                 import dockside:host/secrets@0.1.0;
                 import dockside:host/outbox@0.1.0;
                 import dockside:host/blobs@0.1.0;
+                import dockside:host/files@0.1.0;
             }
         ",
         with: {

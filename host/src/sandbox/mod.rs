@@ -105,7 +105,7 @@ impl Sandbox {
                 )?;)*
             };
         }
-        link!(mounts, images, links, nat, secrets, outbox, blobs);
+        link!(mounts, images, links, nat, secrets, outbox, blobs, files);
         Ok(Arc::new(Sandbox {
             compiler: compile::Compiler::new(&engine, settings)?,
             engine,

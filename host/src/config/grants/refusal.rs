@@ -62,6 +62,19 @@ impl Refusal {
         }
     }
 
+    /// An entry is missing in a table that is the value of a key.
+    pub(super) fn entry(deed: String, entry: String, key: &str, table: &'static str) -> Refusal {
+        Refusal {
+            kind: RefusalKind::NotGranted,
+            deed,
+            remedy: Remedy::Add {
+                item: entry,
+                key: key.to_owned(),
+                table,
+            },
+        }
+    }
+
     /// A key is missing or has another value.
     pub(super) fn set(deed: String, line: String, table: &'static str) -> Refusal {
         Refusal {
