@@ -23,45 +23,44 @@ static TURNS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::ne
 
 impl Host for CallContext {
     async fn list_files(&mut self, set: String) -> wasmtime::Result<Answer<Vec<FileInfo>>> {
-        let listed = async {
-            let place = self.set(&set)?;
-            let listed = waited(move || machine::list(&place)).await;
-            let files = listed.map_err(|error| self.no_files(&set, error))?;
-            Ok(files.into_iter().map(to_wit).collect())
-        };
-        answered(listed.await)
+        let listed = self.of_set(&set, machine::list).await;
+        answered(listed.map(|files| files.into_iter().map(to_wit).collect()))
     }
 
     async fn read(&mut self, set: String, name: String) -> wasmtime::Result<Answer<Vec<u8>>> {
-        let read = async {
-            let place = self.set(&set)?;
-            let max = self.granted(|grants| Ok(grants.files()?.max_bytes))?;
-            let read = waited(move || machine::read(&place, &name, max)).await;
-            read.map_err(|error| self.no_files(&set, error))
+        let max = match self.granted(|grants| Ok(grants.files()?.max_bytes)) {
+            Ok(max) => max,
+            Err(error) => return answered(Err(error)),
         };
-        answered(read.await)
+        let read = move |place: &Set| machine::read(place, &name, max);
+        answered(self.of_set(&set, read).await)
     }
 
     async fn stamp(&mut self, set: String) -> wasmtime::Result<Answer<u64>> {
-        let stamp = async {
-            let place = self.set(&set)?;
-            let stamp = waited(move || machine::stamp(&place)).await;
-            stamp.map_err(|error| self.no_files(&set, error))
-        };
-        answered(stamp.await)
+        answered(self.of_set(&set, machine::stamp).await)
     }
 
     async fn resolve_path(&mut self, path: String) -> wasmtime::Result<Answer<String>> {
-        let resolved = async {
-            self.granted(|grants| grants.files()?.may_resolve())?;
-            let resolved = waited(move || machine::resolve(&path).map_err(Into::into)).await;
-            resolved.map_err(|error| self.no_files("", error))
-        };
-        answered(resolved.await)
+        if let Err(error) = self.granted(|grants| grants.files()?.may_resolve()) {
+            return answered(Err(error));
+        }
+        let resolved = waited(move || machine::resolve(&path).map_err(Into::into)).await;
+        answered(resolved.map_err(|error| self.no_files("", error)))
     }
 }
 
 impl CallContext {
+    /// Asks the machine about a set.
+    async fn of_set<T: Send + 'static>(
+        &mut self,
+        name: &str,
+        ask: impl FnOnce(&Set) -> Result<T, FilesError> + Send + 'static,
+    ) -> Answer<T> {
+        let place = self.set(name)?;
+        let asked = waited(move || ask(&place)).await;
+        asked.map_err(|error| self.no_files(name, error))
+    }
+
     fn set(&self, name: &str) -> Answer<Set> {
         self.granted(|grants| {
             let set = grants.files()?.set(name)?;

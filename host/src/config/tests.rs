@@ -7,6 +7,7 @@
 
 mod daemon;
 mod errors;
+mod files;
 mod grants;
 mod matchers;
 mod names;

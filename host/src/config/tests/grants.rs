@@ -14,7 +14,7 @@ fn table(name: &str, lines: &str) -> Grants {
     grants(&format!("[grants.{name}]\n{lines}"))
 }
 
-const ALL: [&str; 9] = [
+const ALL: [&str; 10] = [
     "directories",
     "mounts",
     "images",
@@ -23,6 +23,7 @@ const ALL: [&str; 9] = [
     "http",
     "secrets",
     "outbox",
+    "files",
     "blobs",
 ];
 
@@ -44,6 +45,7 @@ fn a_table_that_is_there_grants_and_one_that_is_not_does_not() {
     assert!(none.http().is_err() && all.http().is_ok());
     assert!(none.secrets().is_err() && all.secrets().is_ok());
     assert!(none.outbox().is_err() && all.outbox().is_ok());
+    assert!(none.files().is_err() && all.files().is_ok());
     assert!(none.blobs().is_err() && all.blobs().is_ok());
 }
 

@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::{daemon, plugin};
-use crate::config::grants::{BlobStore, Blobs, Http, Images, Links, Mounts, Nat, Outbox};
+use crate::config::grants::{BlobStore, Blobs, Files, Http, Images, Links, Mounts, Nat, Outbox};
 use crate::config::{Daemon, Limits, Plugin, State};
 
 #[test]
@@ -91,6 +91,7 @@ fn the_annotated_files_hold_every_key_and_the_defaults() {
         "grants.http",
         "grants.secrets",
         "grants.outbox",
+        "grants.files",
         "grants.blobs.remote",
         "grants.blobs.remote.s3",
         "limits",
@@ -153,6 +154,12 @@ fn the_annotated_files_hold_every_key_and_the_defaults() {
     };
     assert_eq!(http, defaults);
     assert_eq!(grants.outbox, Some(Outbox::default()));
+    let files = grants.files.clone().unwrap();
+    let defaults = Files {
+        read: files.read.clone(),
+        ..Files::default()
+    };
+    assert_eq!(files, defaults);
     let usual = "[grants.blobs.remote.s3]\nurl = \"https://s3.example.com\"\nbucket = \"backup\"\naccess-key = \"a\"\nsecret-key = \"b\"\n[secrets]\na = { env = \"A\" }\nb = { env = \"B\" }";
     let usual = plugin(usual).unwrap().grants.blobs.unwrap();
     let store = |blobs: &Blobs| match blobs.store("remote").unwrap() {
