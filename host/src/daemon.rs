@@ -87,7 +87,7 @@ pub async fn run(mut daemon: Daemon) -> anyhow::Result<()> {
     let catalog = Catalog::new(daemon, sandbox, shared, owner);
     let begin = async {
         catalog.reconcile(reason).await;
-        catalog.open_tombstones()
+        catalog.open_tombstones().await
     };
     let stopped_early = tokio::select! {
         begun = begin => begun.map(|()| false)?,
@@ -174,6 +174,7 @@ fn make_absolute(daemon: &mut Daemon) -> anyhow::Result<()> {
     for path in [
         &mut daemon.drivers,
         &mut daemon.plugins,
+        &mut daemon.spec_directory,
         &mut daemon.control,
     ] {
         *path = std::path::absolute(&path)?;

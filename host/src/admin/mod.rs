@@ -178,11 +178,11 @@ async fn plugin(State(catalog): State<Arc<Catalog>>, Query(named): Query<Named>)
     let counters = plugin.counters();
     let usage = snapshot.usage();
     let load = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+    let (socket, discovery) = catalog.address(plugin.name()).unzip();
     Json(PluginDetail {
         summary: summary(&catalog, &plugin),
-        socket: catalog
-            .socket(plugin.name())
-            .map(|path| path.display().to_string()),
+        socket,
+        discovery: discovery.flatten().map(|file| file.display().to_string()),
         digest: version
             .as_ref()
             .map(|version| version.driver.digest().to_owned()),

@@ -59,8 +59,10 @@ pub struct PluginDetail {
     /// The line of `dockside ls`.
     #[serde(flatten)]
     pub summary: PluginSummary,
-    /// The socket.
+    /// The socket, or the address.
     pub socket: Option<String>,
+    /// The file in which Docker reads the address, if the socket is not where it looks for sockets.
+    pub discovery: Option<String>,
     /// SHA-256 of the component.
     pub digest: Option<String>,
     /// Bytes of the component.

@@ -1,6 +1,8 @@
 //! The drop-in directory decides what runs: read it, compare with what runs, make the difference disappear.
 
+mod discovery;
 mod files;
+mod open;
 mod reconcile;
 mod scan;
 mod watch;
@@ -18,7 +20,7 @@ pub use watch::watch;
 
 use crate::admin::report::Problem;
 use crate::config::{Daemon, PluginName};
-use crate::endpoint::{self, Endpoint, Owner};
+use crate::endpoint::{self, Owner};
 use crate::ledger::{Finding, Item, Kind, Repair};
 use crate::plugin::{Plugin, Shared, Standing};
 use crate::sandbox::Sandbox;
@@ -45,6 +47,8 @@ pub struct Catalog {
     notes: Mutex<BTreeMap<String, String>>,
     reconciling: tokio::sync::Mutex<()>,
     loading: tokio::sync::Semaphore,
+    /// Listeners that nobody finds any more, with calls in flight.
+    retired: Mutex<tokio::task::JoinSet<()>>,
 }
 
 impl std::fmt::Debug for Catalog {
@@ -57,7 +61,7 @@ impl std::fmt::Debug for Catalog {
 
 struct Entry {
     plugin: Arc<Plugin>,
-    endpoint: Option<Endpoint>,
+    open: Option<open::Open>,
 }
 
 /// Why a plugin was not forgotten.
@@ -101,6 +105,7 @@ impl Catalog {
             notes: Mutex::default(),
             reconciling: tokio::sync::Mutex::new(()),
             loading: tokio::sync::Semaphore::new(LOADING),
+            retired: Mutex::default(),
         })
     }
 
@@ -126,14 +131,11 @@ impl Catalog {
             .map(|entry| Arc::clone(&entry.plugin))
     }
 
-    /// The socket of a plugin.
-    pub fn socket(&self, name: &str) -> Option<PathBuf> {
-        self.entries
-            .lock()
-            .get(name)?
-            .endpoint
-            .as_ref()
-            .map(|endpoint| endpoint.path().to_owned())
+    /// Where a plugin listens: the path of its socket, or the address that Docker is told; and the file that tells it.
+    pub fn address(&self, name: &str) -> Option<(String, Option<PathBuf>)> {
+        let entries = self.entries.lock();
+        let open = entries.get(name)?.open.as_ref()?;
+        Some((open.address.clone(), open.file.clone()))
     }
 
     /// Files that are not used.
@@ -189,9 +191,10 @@ impl Catalog {
                 "plugin {name} may now say other things of itself; engines that run still remember the old ones"
             ));
         }
+        self.withdraw(name).await;
         let entry = self.entries.lock().remove(name);
-        if let Some(endpoint) = entry.and_then(|entry| entry.endpoint) {
-            endpoint.stop().await;
+        if let Some(open) = entry.and_then(|entry| entry.open) {
+            open.endpoint.stop().await;
         }
         Ok(format!(
             "plugin {name} is forgotten; its state and its volumes are kept"
@@ -229,15 +232,18 @@ impl Catalog {
 
     /// Closes all sockets, after the calls in flight were answered.
     pub async fn stop(&self) {
-        let endpoints: Vec<Endpoint> = self
+        let open: Vec<(String, open::Open)> = self
             .entries
             .lock()
-            .values_mut()
-            .filter_map(|entry| entry.endpoint.take())
+            .iter_mut()
+            .filter_map(|(name, entry)| Some((name.clone(), entry.open.take()?)))
             .collect();
-        let mut stopping = tokio::task::JoinSet::new();
-        for endpoint in endpoints {
-            stopping.spawn(endpoint.stop());
+        let mut stopping = std::mem::take(&mut *self.retired.lock());
+        for (name, open) in open {
+            if open.file.is_some() {
+                self.withdraw(&name).await;
+            }
+            stopping.spawn(open.endpoint.stop());
         }
         while stopping.join_next().await.is_some() {}
     }
@@ -251,30 +257,6 @@ impl Catalog {
             max_authz_body: usize::try_from(limits.max_authz_body).unwrap_or(usize::MAX),
             connections: limits.max_connections as usize,
         }
-    }
-
-    /// Listens for a plugin, unless that is done already.
-    fn open_socket(
-        &self,
-        name: &PluginName,
-        plugin: &Arc<Plugin>,
-    ) -> Result<(), endpoint::BindError> {
-        let mut entries = self.entries.lock();
-        let entry = entries.entry(name.to_string()).or_insert_with(|| Entry {
-            plugin: Arc::clone(plugin),
-            endpoint: None,
-        });
-        if entry.endpoint.is_none() {
-            let path = self.daemon.plugins.join(format!("{name}.sock"));
-            let listener = endpoint::bind(&path, self.owner)?;
-            entry.endpoint = Some(Endpoint::serve(
-                listener,
-                path,
-                Arc::clone(plugin),
-                self.endpoint_limits(),
-            ));
-        }
-        Ok(())
     }
 }
 

@@ -80,6 +80,7 @@ impl Catalog {
         }
         for plugin in self.plugins() {
             if !live.contains(plugin.name()) && !matches!(&*plugin.standing(), Standing::Removed) {
+                self.withdraw(plugin.name()).await;
                 plugin.stand_down(Standing::Removed);
             }
         }
@@ -99,11 +100,12 @@ impl Catalog {
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn open_tombstones(self: &Arc<Self>) -> Result<(), crate::store::StoreError> {
+    pub async fn open_tombstones(self: &Arc<Self>) -> Result<(), crate::store::StoreError> {
         for name in self.shared.store.plugin_names()? {
             if self.plugin(&name).is_some() {
                 continue;
             }
+            self.withdraw(&name).await;
             let Ok(parsed) = name.parse::<PluginName>() else {
                 continue;
             };
@@ -112,7 +114,7 @@ impl Catalog {
                 continue;
             }
             plugin.stand_down(Standing::Removed);
-            if let Err(error) = self.open_socket(&parsed, &plugin) {
+            if let Err(error) = self.open(&parsed, &plugin, None).await {
                 tracing::warn!(plugin = name, %error, "no socket for a plugin whose driver was removed");
             }
         }
@@ -173,6 +175,14 @@ impl Catalog {
                 },
             ));
         }
+        let settings = wanted.settings.as_deref().ok();
+        let opened = self.open(&wanted.name, &plugin, settings).await;
+        if let Err(error) = opened {
+            problems.push(Problem {
+                file: format!("{}.toml", wanted.stem),
+                reason: error.to_string(),
+            });
+        }
         let note = problems
             .first()
             .map(|problem| format!("{}: {}", problem.file, problem.reason));
@@ -180,7 +190,6 @@ impl Catalog {
             Some(note) => self.notes.lock().insert(name.clone(), note),
             None => self.notes.lock().remove(&name),
         };
-        let opened = self.open_socket(&wanted.name, &plugin);
         if before.is_none() && plugin.version().is_some() {
             let reason = if first {
                 StartReason::Installed
@@ -188,12 +197,6 @@ impl Catalog {
                 reason
             };
             plugin.start(reason).await;
-        }
-        if let Err(error) = opened {
-            problems.push(Problem {
-                file: format!("{}.toml", wanted.stem),
-                reason: error.to_string(),
-            });
         }
         problems
     }

@@ -68,6 +68,9 @@ fn show(detail: &PluginDetail) {
     if let Some(socket) = &detail.socket {
         row("Socket", socket);
     }
+    if let Some(file) = &detail.discovery {
+        row("Found by", file);
+    }
     row(
         "Calls",
         format!(

@@ -23,6 +23,8 @@ pub struct Daemon {
     pub drivers: PathBuf,
     /// Directory in which Docker looks for plugin sockets.
     pub plugins: PathBuf,
+    /// Directory in which Docker looks for `NAME.spec` and `NAME.json`, of plugins with an endpoint of their own.
+    pub spec_directory: PathBuf,
     /// Directory of state, volumes and compiled code.
     pub data: PathBuf,
     /// The socket that `dockside ls` and the other verbs talk to. Not in `plugins`: Docker takes every socket there for a plugin.
@@ -40,6 +42,7 @@ impl Default for Daemon {
         Self {
             drivers: "/var/lib/dockside/drivers".into(),
             plugins: "/run/docker/plugins".into(),
+            spec_directory: "/etc/docker/plugins".into(),
             data: "/var/lib/dockside".into(),
             control: "/run/dockside/control.sock".into(),
             socket_group: None,
@@ -173,6 +176,7 @@ impl Daemon {
         for path in [
             &mut daemon.drivers,
             &mut daemon.plugins,
+            &mut daemon.spec_directory,
             &mut daemon.data,
             &mut daemon.control,
         ] {

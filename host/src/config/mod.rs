@@ -5,6 +5,7 @@
 
 mod daemon;
 mod deadlines;
+mod endpoint;
 mod error;
 pub mod grants;
 mod name;
@@ -14,6 +15,7 @@ pub mod units;
 mod value;
 
 pub use daemon::{DEFAULT_FILE, Daemon, DaemonLimits, Log, LogFormat, Overrides};
+pub use endpoint::{ClientTls, Endpoint, Key, Listen, ServerTls};
 pub use error::ConfigError;
 pub(crate) use error::unknown;
 pub use grants::{

@@ -12,7 +12,7 @@ use serde::de::{Deserialize, Deserializer, Error as _};
 
 use super::error::unknown;
 use super::grants::Grants;
-use super::{ConfigError, PluginName, SecretName, SecretSource, Value, deadlines, units};
+use super::{ConfigError, Endpoint, PluginName, SecretName, SecretSource, Value, deadlines, units};
 use crate::sandbox::MAX_MEMORY;
 
 const KIB: u64 = 1 << 10;
@@ -30,6 +30,8 @@ pub struct Plugin {
     pub names: Option<Vec<PluginName>>,
     /// The versions that may serve; none is any.
     pub version: Option<Pin>,
+    /// How Docker finds it; none is its socket in the plugins directory.
+    pub endpoint: Option<Endpoint>,
     /// What the driver reads through `wasi:config`.
     pub config: BTreeMap<String, Value>,
     /// What the driver may do.
@@ -175,13 +177,17 @@ impl Plugin {
             source.rooted(directory);
         }
         plugin.grants.rooted(directory);
+        if let Some(endpoint) = &mut plugin.endpoint {
+            endpoint.rooted(directory);
+        }
         plugin.check()?;
         Ok(plugin)
     }
 
     /// What one table says of another.
     fn check(&self) -> Result<(), ConfigError> {
-        for (key, name) in self.grants.named_secrets() {
+        let endpoint = self.endpoint.iter().filter_map(Endpoint::named_secret);
+        for (key, name) in self.grants.named_secrets().chain(endpoint) {
             if self.secrets.contains_key(name) {
                 continue;
             }
@@ -200,6 +206,9 @@ impl Plugin {
             return Err(ConfigError::new(
                 "grants.http: client-certificate and client-key go together: one is a file, the other the name of a secret",
             ));
+        }
+        if let Some(endpoint) = &self.endpoint {
+            endpoint.check(self.names.as_deref())?;
         }
         Ok(())
     }
@@ -252,7 +261,7 @@ impl Plugin {
             let error = source.resolve().err()?;
             Some(ConfigError::new(format!("secrets.{name}: {error}")))
         });
-        let files = self.grants.named_files().filter_map(|(key, file)| {
+        let files = self.named_files().filter_map(|(key, file)| {
             let error = File::open(file).err()?;
             Some(ConfigError::new(format!(
                 "{key}: the file {} cannot be opened: {error}",
@@ -263,7 +272,7 @@ impl Plugin {
     }
 
     /// The files that configuration values, certificates and authorities come from: when one changes, the plugin is loaded anew. Secrets are
-    /// read when they are used, so their files are not among them.
+    /// read when they are used, so their files are not among them, but for the key of the endpoint.
     pub fn files(&self) -> Vec<PathBuf> {
         self.config
             .values()
@@ -271,8 +280,13 @@ impl Plugin {
                 Value::File(file) => Some(file.clone()),
                 Value::Literal(_) | Value::Env(_) => None,
             })
-            .chain(self.grants.named_files().map(|(_, file)| file.clone()))
+            .chain(self.named_files().map(|(_, file)| file.clone()))
             .collect()
+    }
+
+    fn named_files(&self) -> impl Iterator<Item = (&'static str, &PathBuf)> {
+        let endpoint = self.endpoint.iter().flat_map(Endpoint::files);
+        self.grants.named_files().chain(endpoint)
     }
 }
 

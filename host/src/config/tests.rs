@@ -6,6 +6,7 @@
 )]
 
 mod daemon;
+mod endpoint;
 mod errors;
 mod files;
 mod grants;

@@ -21,7 +21,7 @@ use tower::ServiceExt;
 
 use super::Limits;
 use super::http::CloseWithoutAnswer;
-use crate::call::Client;
+use super::peer::Peer;
 
 /// Bytes of request line and headers. Docker sends some 200.
 const MAX_HEADER_BYTES: usize = 64 << 10;
@@ -37,17 +37,17 @@ const LAST_CALL: Duration = Duration::from_millis(50);
 #[error("closed without an answer, so that Docker keeps its record of the volume")]
 struct Closed;
 
-/// Answers the calls of `client` until it closes the connection or the daemon stops.
+/// Answers the calls of `peer` until it closes the connection or the daemon stops.
 pub(super) async fn serve<S>(
     stream: S,
-    client: Client,
+    peer: impl Into<Peer>,
     router: Router,
     limits: Limits,
     mut stopped: watch::Receiver<bool>,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let router = router.layer(axum::Extension(client));
+    let router = router.layer(axum::Extension(peer.into()));
     // Set while a request is being read that has begun and whose headers are not complete.
     let between = Arc::new(AtomicBool::new(true));
     let begun = Arc::new(AtomicU64::new(0));

@@ -12,9 +12,9 @@ use http::{HeaderValue, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
 use super::Limits;
-use crate::call::Client;
+use super::peer::Peer;
 use crate::plugin::{Plugin, Reply};
-use crate::protocol::{Kind, Method, encode_plain_error};
+use crate::protocol::{Handshake, Kind, Method, encode_plain_error};
 
 /// Marks a response that must not be sent: the connection is closed instead.
 #[derive(Debug, Clone, Copy)]
@@ -47,7 +47,7 @@ pub(super) fn router(plugin: Arc<Plugin>, limits: &Limits) -> Router {
 
 async fn call(
     State(front): State<Front>,
-    Extension(client): Extension<Client>,
+    Extension(peer): Extension<Peer>,
     Path(method): Path<String>,
     request: Request,
 ) -> Response {
@@ -82,6 +82,15 @@ async fn call(
                 "the request's body did not arrive in time (limits.body-deadline in dockside.toml)",
             ));
         }
+    };
+    let begins = method == Handshake::PATH;
+    let client = match peer
+        .client(front.plugin.store(), front.plugin.name(), begins)
+        .await
+    {
+        Ok(client) => client,
+        Err(_) if is_get => return without_answer(),
+        Err(error) => return refuse(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
     };
     match front.plugin.answer(&method, &body, &client).await {
         Reply::Json { status, body } => respond(status, body),

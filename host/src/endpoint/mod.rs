@@ -2,20 +2,22 @@
 
 mod connection;
 mod http;
+mod listener;
 mod peer;
 mod socket;
+mod tls;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::UnixListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
-pub use socket::{BindError, Owner, bind, remove};
+pub use listener::Listener;
+pub use socket::{BindError, Owner, bind, clear, remove};
+pub use tls::{Tls, TlsError};
 
-use crate::call::Client;
 use crate::plugin::Plugin;
 
 /// Limits of an endpoint. All durations are generous: the other side is Docker, on the same machine.
@@ -36,27 +38,43 @@ pub struct Limits {
 /// A listener that answers for one plugin.
 #[derive(Debug)]
 pub struct Endpoint {
-    path: PathBuf,
+    port: u16,
+    path: Option<PathBuf>,
     stop: watch::Sender<bool>,
+    /// Set when the address is free again.
+    closed: watch::Receiver<bool>,
     task: tokio::task::JoinHandle<()>,
 }
 
 impl Endpoint {
     /// Serves `plugin` on a bound listener until it is stopped.
-    pub fn serve(
-        listener: UnixListener,
-        path: PathBuf,
-        plugin: Arc<Plugin>,
-        limits: Limits,
-    ) -> Self {
+    pub fn serve(listener: Listener, plugin: Arc<Plugin>, limits: Limits) -> Self {
         let (stop, stopped) = watch::channel(false);
-        let task = tokio::spawn(accept(listener, path.clone(), plugin, limits, stopped));
-        Endpoint { path, stop, task }
+        let (closing, closed) = watch::channel(false);
+        Endpoint {
+            port: listener.port(),
+            path: listener.path().map(Path::to_owned),
+            stop,
+            closed,
+            task: tokio::spawn(accept(listener, plugin, limits, stopped, closing)),
+        }
     }
 
-    /// Where it listens.
-    pub fn path(&self) -> &Path {
-        &self.path
+    /// The port that it listens on; 0 for a Unix socket.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The socket's path, if it has one.
+    pub fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+
+    /// Stops listening, and returns when somebody else can listen there. Who has connected is served still, until [`stop`](Self::stop) says
+    /// that it is over.
+    pub async fn close(&mut self) {
+        let _ = self.stop.send(true);
+        let _ = self.closed.wait_for(|closed| *closed).await;
     }
 
     /// Removes the socket, serves who has connected, lets the calls in flight be answered, then closes. A connection that was queued and is
@@ -68,15 +86,30 @@ impl Endpoint {
 }
 
 async fn accept(
-    listener: UnixListener,
-    path: PathBuf,
+    listener: Listener,
     plugin: Arc<Plugin>,
     limits: Limits,
     mut stopped: watch::Receiver<bool>,
+    closing: watch::Sender<bool>,
 ) {
+    let name = plugin.name().to_owned();
     let router = http::router(plugin, &limits);
+    let opener = listener.opener(limits.header_deadline);
     let slots = Arc::new(Semaphore::new(limits.connections));
     let mut connections = JoinSet::new();
+    let told = stopped.clone();
+    let serve = |accepted| {
+        let (router, limits, stopped) = (router.clone(), limits.clone(), told.clone());
+        let (opener, name) = (opener.clone(), name.clone());
+        async move {
+            match opener.open(accepted).await {
+                Ok((stream, peer)) => {
+                    connection::serve(stream, peer, router, limits, stopped).await;
+                }
+                Err(error) => tracing::warn!(plugin = name, %error, "a connection was refused"),
+            }
+        }
+    };
     loop {
         // Beyond the limit clients wait in the kernel's queue, which costs nothing and loses nothing.
         let slot = tokio::select! {
@@ -89,15 +122,8 @@ async fn accept(
         };
         while connections.try_join_next().is_some() {}
         match accepted {
-            Ok((stream, _)) => {
-                let client = Client::from(peer::of(&stream));
-                let serving = connection::serve(
-                    stream,
-                    client,
-                    router.clone(),
-                    limits.clone(),
-                    stopped.clone(),
-                );
+            Ok(accepted) => {
+                let serving = serve(accepted);
                 connections.spawn(async move {
                     serving.await;
                     drop(slot);
@@ -111,18 +137,11 @@ async fn accept(
         }
     }
     // From here on nobody finds the socket; who has connected already is served.
-    remove(&path);
-    while let Ok(Ok((stream, _))) = tokio::time::timeout(Duration::ZERO, listener.accept()).await {
-        let client = Client::from(peer::of(&stream));
-        let serving = connection::serve(
-            stream,
-            client,
-            router.clone(),
-            limits.clone(),
-            stopped.clone(),
-        );
-        connections.spawn(serving);
+    listener.hide();
+    while let Ok(Ok(accepted)) = tokio::time::timeout(Duration::ZERO, listener.accept()).await {
+        connections.spawn(serve(accepted));
     }
     drop(listener);
+    let _ = closing.send(true);
     while connections.join_next().await.is_some() {}
 }

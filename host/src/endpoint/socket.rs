@@ -36,6 +36,17 @@ pub enum BindError {
     /// Something else is there.
     #[error("{} exists and is no socket: move it away", .0.display())]
     NoSocket(PathBuf),
+    /// Somebody listens on that port.
+    #[error("another program listens on {0}: stop it, or write another port into endpoint.listen")]
+    AddressTaken(String),
+    /// The machine says no to an address.
+    #[error("cannot listen on {address}: {error}")]
+    Address {
+        /// As it was written.
+        address: String,
+        /// What the machine says.
+        error: io::Error,
+    },
     /// The machine says no.
     #[error("cannot listen on {}: {error}", .path.display())]
     Io {
@@ -54,7 +65,7 @@ pub fn bind(path: &Path, owner: Owner) -> Result<UnixListener, BindError> {
     if path.as_os_str().len() > MAX_PATH {
         return Err(BindError::TooLong(path.to_owned()));
     }
-    make_way(path)?;
+    clear(path)?;
     let failed = |error: io::Error| BindError::Io {
         path: path.to_owned(),
         error,
@@ -86,7 +97,11 @@ pub fn bind(path: &Path, owner: Owner) -> Result<UnixListener, BindError> {
     listen().map_err(failed)
 }
 
-fn make_way(path: &Path) -> Result<(), BindError> {
+/// Removes a socket file that nobody listens behind.
+///
+/// # Errors
+/// When somebody does, or it is something else.
+pub fn clear(path: &Path) -> Result<(), BindError> {
     let meta = match std::fs::symlink_metadata(path) {
         Ok(meta) => meta,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),

@@ -183,6 +183,11 @@ impl Plugin {
         &self.state
     }
 
+    /// Where its state is, with the host's own notes.
+    pub fn store(&self) -> &Store {
+        &self.shared.store
+    }
+
     /// Its numbers.
     pub fn counters(&self) -> &Counters {
         &self.counters

@@ -16,6 +16,7 @@ fn an_empty_file_means_the_defaults() {
     let daemon = Daemon::default();
     assert_eq!(daemon.drivers, Path::new("/var/lib/dockside/drivers"));
     assert_eq!(daemon.plugins, Path::new("/run/docker/plugins"));
+    assert_eq!(daemon.spec_directory, Path::new("/etc/docker/plugins"));
     assert_eq!(daemon.data, Path::new("/var/lib/dockside"));
     assert_eq!(daemon.control, Path::new("/run/dockside/control.sock"));
 }
@@ -83,6 +84,7 @@ fn the_annotated_files_hold_every_key_and_the_defaults() {
     let example = plugin(plugin_file).unwrap();
     for table in [
         "",
+        "endpoint",
         "grants",
         "grants.mounts",
         "grants.images",
@@ -107,6 +109,16 @@ fn the_annotated_files_hold_every_key_and_the_defaults() {
             known_keys::<Plugin>(&header),
             "{table}"
         );
+    }
+    for table in ["tls", "client"] {
+        let start = format!("{table} = {{");
+        let line = plugin_file
+            .lines()
+            .find(|line| line.starts_with(&start))
+            .unwrap();
+        for key in known_keys::<Plugin>(&format!("[endpoint.{table}]")) {
+            assert!(line.contains(&format!("{key} = ")), "{table} {key}");
+        }
     }
     for grant in ["directories", "state", "mounts.helpers"] {
         let name = grant.rsplit('.').next().unwrap();
