@@ -15,5 +15,6 @@ pub mod logging;
 pub mod mounts;
 pub mod nat;
 pub mod outbox;
+mod paths;
 pub mod secrets;
 mod types;

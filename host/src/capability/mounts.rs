@@ -10,11 +10,28 @@ use crate::ledger::{self, Effect, Kind};
 use crate::machine::{fuse, mounts as machine};
 use crate::sandbox::CallContext;
 use crate::sandbox::bindings::effects::mounts::{
-    Health, Host, MountFlags, MountInfo, Overlay, Source,
+    Attributes, Health, Host, MountFlags, MountInfo, Overlay, PathInfo, Source,
 };
 use crate::sandbox::bindings::machine::{Error, ErrorCode};
 
 impl Host for CallContext {
+    async fn make_path(
+        &mut self,
+        key: String,
+        path: String,
+        attributes: Attributes,
+    ) -> wasmtime::Result<Answer<PathInfo>> {
+        answered(self.make_path_for(&key, &path, attributes).await)
+    }
+
+    async fn keep_path(&mut self, key: String) -> wasmtime::Result<Answer<()>> {
+        answered(self.keep_path_of(&key))
+    }
+
+    async fn remove_path(&mut self, key: String) -> wasmtime::Result<Answer<()>> {
+        answered(self.remove_path_of(&key).await)
+    }
+
     async fn mount(
         &mut self,
         key: String,

@@ -6,7 +6,7 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use crate::failpoint;
-use crate::machine::{MachineError, Presence, fuse, images, kept, links, mounts, nat};
+use crate::machine::{MachineError, Presence, fuse, images, kept, links, mounts, nat, paths};
 
 /// The value of a secret, by its name.
 pub type Secrets<'a> = &'a (dyn Fn(&str) -> Result<Vec<u8>, MachineError> + Sync);
@@ -25,16 +25,19 @@ pub enum Kind {
     Rules,
     /// A secret in the host's keeping.
     Secret,
+    /// A directory at a path that somebody named.
+    Path,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 5] = [
+    pub const ALL: [Kind; 6] = [
         Kind::Mount,
         Kind::Image,
         Kind::Link,
         Kind::Rules,
         Kind::Secret,
+        Kind::Path,
     ];
 
     /// What it is called in names and listings.
@@ -45,6 +48,7 @@ impl Kind {
             Kind::Link => "link",
             Kind::Rules => "rules",
             Kind::Secret => "secret",
+            Kind::Path => "path",
         }
     }
 
@@ -62,7 +66,7 @@ impl Kind {
 
     /// Whether it outlives a restart of the machine.
     pub fn is_persistent(self) -> bool {
-        matches!(self, Kind::Image | Kind::Secret)
+        matches!(self, Kind::Image | Kind::Secret | Kind::Path)
     }
 }
 
@@ -86,6 +90,10 @@ pub enum Effect {
     Rules(nat::RuleSet),
     /// A secret in the host's keeping.
     Secret(kept::Kept),
+    /// A directory at a path that somebody named.
+    Path(paths::MadePath),
+    /// Such a directory goes, with everything in it. Cannot be undone, so it is only done behind a commit.
+    Erase(paths::Erasure),
 }
 
 impl Effect {
@@ -109,6 +117,8 @@ impl Effect {
             Effect::Change(change) => links::perform_change(change),
             Effect::Rules(rules) => nat::perform(rules),
             Effect::Secret(secret) => kept::perform(secret, &secrets(&secret.name())?),
+            Effect::Path(made) => paths::perform(made),
+            Effect::Erase(erasure) => paths::erase(erasure),
         }?;
         visit("effect.after")
     }
@@ -123,11 +133,12 @@ impl Effect {
             Effect::Mount(mount) => mounts::undo(mount),
             Effect::Helper(mount) => fuse::undo(mount, &place(runtime)),
             Effect::Image(image) => images::undo(image),
-            Effect::Grow(_) => Ok(()),
+            Effect::Grow(_) | Effect::Erase(_) => Ok(()),
             Effect::Link(link) => links::undo(link),
             Effect::Change(change) => links::undo_change(change),
             Effect::Rules(rules) => nat::undo(rules),
             Effect::Secret(secret) => kept::undo(secret),
+            Effect::Path(made) => paths::undo(made),
         }?;
         visit("undo.after")
     }
@@ -144,7 +155,8 @@ impl Effect {
             Effect::Link(link) => links::look(link),
             Effect::Rules(rules) => nat::look(rules),
             Effect::Secret(secret) => kept::look(secret),
-            Effect::Grow(_) | Effect::Change(_) => Ok(Presence::Present),
+            Effect::Path(made) => paths::look(made),
+            Effect::Grow(_) | Effect::Change(_) | Effect::Erase(_) => Ok(Presence::Present),
         }
     }
 
@@ -175,7 +187,7 @@ impl Effect {
             return false;
         };
         match &mount.source {
-            mounts::Source::Bind { root, .. } => root.starts_with(path),
+            mounts::Source::Bind { root, beneath } => root.join(beneath).starts_with(path),
             mounts::Source::Disk { file, .. } => file == path,
             mounts::Source::Overlay { lower, upper, work } => {
                 lower.iter().any(|layer| layer.starts_with(path))
@@ -225,6 +237,10 @@ impl Effect {
             }
             Effect::Link(link) => link.name.clone(),
             Effect::Change(change) => format!("a change of link {}", change.link()),
+            Effect::Path(made) => made.path.display().to_string(),
+            Effect::Erase(erasure) => {
+                format!("{} with everything in it", erasure.made.path.display())
+            }
             Effect::Rules(rules) => format!("{} packet rules, set {}", rules.rules.len(), rules.id),
             Effect::Secret(secret) => format!("kept in {}", secret.file.display()),
         }

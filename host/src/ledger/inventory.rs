@@ -213,7 +213,7 @@ impl Ledger {
     ) -> Result<(), MachineError> {
         match effect {
             Effect::Link(link) => return links::repair(link).map(drop),
-            Effect::Image(_) | Effect::Secret(_) => return Ok(()),
+            Effect::Image(_) | Effect::Secret(_) | Effect::Path(_) => return Ok(()),
             _ => {}
         }
         effect.undo(&self.runtime)?;
@@ -462,7 +462,7 @@ impl Problem {
             (_, Kind::Mount) => "mount it again",
             (_, Kind::Link) => "make it again",
             (_, Kind::Rules) => "put them into effect again",
-            (_, Kind::Image) => "look into it by hand",
+            (_, Kind::Image | Kind::Path) => "look into it by hand",
         }
     }
 }
@@ -473,6 +473,9 @@ fn problem_of(effect: &Effect, runtime: &Path) -> Result<Option<Problem>, Machin
             Health::Degraded(reason) if effect.can_die() => Ok(Some(Problem::Changed(reason))),
             _ => Ok(None),
         },
+        Presence::Changed(how) if matches!(effect, Effect::Path(_)) => {
+            Ok(Some(Problem::Unclear(how)))
+        }
         Presence::Changed(how) => Ok(Some(Problem::Changed(how))),
         Presence::Absent => match effect {
             Effect::Link(link) => match links::whereabouts(link)? {
@@ -481,6 +484,10 @@ fn problem_of(effect: &Effect, runtime: &Path) -> Result<Option<Problem>, Machin
                 links::Whereabouts::Gone if link.is_pair() => Ok(Some(Problem::LeftWithContainer)),
                 links::Whereabouts::Gone => Ok(Some(Problem::Absent)),
             },
+            // Its file system may only be missing.
+            Effect::Path(_) => Ok(Some(Problem::Unclear(
+                "it is gone, or its file system is not mounted".into(),
+            ))),
             _ => Ok(Some(Problem::Absent)),
         },
     }

@@ -11,6 +11,7 @@ pub mod kept;
 pub mod links;
 pub mod mounts;
 pub mod nat;
+pub mod paths;
 
 /// Whether something that a record describes is on the machine.
 #[derive(Debug, Clone, PartialEq, Eq)]

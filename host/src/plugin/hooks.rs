@@ -177,6 +177,7 @@ fn to_guest(fact: &ledger::Fact) -> Option<lifecycle::Fact> {
             Kind::Rules => lifecycle::Subject::Rules,
             // Nothing that happens to the machine takes one.
             Kind::Secret => return None,
+            Kind::Path => lifecycle::Subject::Directory,
         },
         key: fact.key.clone(),
         fate: match fact.fate {

@@ -33,6 +33,8 @@ pub struct Mounts {
     pub tmpfs: Option<u64>,
     /// Directories of the machine that may be mounted, with everything below.
     pub host_paths: Vec<HostPath>,
+    /// Whether missing directories may be made there, and removed again.
+    pub make_paths: bool,
     /// Exports of NFS servers that may be mounted, with everything below.
     pub nfs: Vec<Rule<Export>>,
     /// Shares of SMB servers that may be mounted, with everything below.
@@ -58,6 +60,7 @@ impl Default for Mounts {
             binds: true,
             tmpfs: None,
             host_paths: Vec::new(),
+            make_paths: false,
             nfs: Vec::new(),
             cifs: Vec::new(),
             helpers: Helpers::default(),
@@ -132,6 +135,18 @@ impl Mounts {
             return Ok(());
         }
         Err(Refusal::add(deed, &wanted.to_string(), "host-paths", TABLE))
+    }
+
+    /// Whether a directory may be made at a path that may be mounted.
+    ///
+    /// # Errors
+    /// When it may not.
+    pub fn may_make(&self, path: &Path) -> Result<(), Refusal> {
+        let deed = format!(
+            "may not make the directory {}",
+            shown(&path.to_string_lossy())
+        );
+        super::switch(self.make_paths, &deed, "make-paths", TABLE)
     }
 
     /// Whether a tmpfs of `size` bytes may be mounted.
