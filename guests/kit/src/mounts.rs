@@ -13,7 +13,7 @@
 //! unmounts stays mounted until the call has succeeded. A mount outlives the call and a restart of the daemon, but not the machine: see
 //! [`Reconcile`](crate::Reconcile). Everything is mounted `nodev` and `nosuid` unless the operator granted otherwise.
 
-use crate::{Directory, Image, KeyValues, Result, Secret, sys};
+use crate::{Directory, Image, KeyValues, Result, Secret, directories::Attributes, sys};
 
 /// How to mount.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -319,6 +319,38 @@ pub struct MountInfo {
     pub key: String,
     /// How it did when the host looked last.
     pub health: Health,
+}
+
+/// A directory of the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PathInfo {
+    /// Whether it was made just now. It is held under the key then, and nothing is if it was there.
+    pub made: bool,
+    /// Whether [`remove_path`] can remove it with what is in it. Some file systems, such as NFS, do not keep the mark that this takes.
+    pub removable: bool,
+    /// Its owner.
+    pub uid: u32,
+    /// Its group.
+    pub gid: u32,
+    /// Its permission bits.
+    pub mode: u32,
+}
+
+/// Makes sure that there is a directory at an absolute path of the machine, for [`Source::HostPath`]. One that is there is left as it is; else
+/// it is made with its parents. Needs `host-paths` in the grant, and to make one `make-paths`. Symbolic links are refused.
+pub fn make_path(key: &str, path: &str, attributes: Attributes) -> Result<PathInfo> {
+    sys::make_path(key, path, attributes)
+}
+
+/// Lets go of a directory that was made under this key: it stays, and becomes somebody else's.
+pub fn keep_path(key: &str) -> Result<()> {
+    sys::keep_path(key)
+}
+
+/// Removes a directory that was made under this key, with everything in it, once the call has succeeded. Refused while anything is mounted in
+/// it, or if another one is in its place.
+pub fn remove_path(key: &str) -> Result<()> {
+    sys::remove_path(key)
 }
 
 /// Mounts and returns the mount point. There must be no mount of that key.

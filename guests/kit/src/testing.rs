@@ -335,6 +335,18 @@ pub fn move_link(key: &str, here: bool) {
     });
 }
 
+/// There is a directory at a path of the machine, with data that nobody may touch.
+pub fn put_path(path: &str, attributes: Attributes) {
+    memory(|memory| {
+        memory.machine.paths.insert(path.to_owned(), attributes);
+    });
+}
+
+/// What is made at a path of the machine from now on cannot be removed with what is in it.
+pub fn keep_no_marks() {
+    memory(|memory| memory.unmarked = true);
+}
+
 /// Somebody else removes something that the driver made: the fact for [`Reconcile::reconcile`](crate::Reconcile::reconcile).
 pub fn lose(subject: Subject, key: &str) -> Fact {
     memory(|memory| {
@@ -401,6 +413,10 @@ tables! {
     directories: Attributes,
     /// All mounts by their keys.
     mounts: Mount,
+    /// Directories at paths of the machine, with what they were made with or [`put_path`] said.
+    paths: Attributes,
+    /// Paths that the host would remove on demand, by their keys.
+    made_paths: String,
     /// All images by their keys.
     images: Image,
     /// All links by their keys.

@@ -31,6 +31,10 @@ pub(crate) struct Machine {
     pub(crate) state: BTreeMap<String, Vec<u8>>,
     pub(crate) directories: BTreeMap<String, Attributes>,
     pub(crate) mounts: BTreeMap<String, testing::Mount>,
+    /// Directories of the machine outside of the plugin's own.
+    pub(crate) paths: BTreeMap<String, Attributes>,
+    /// Those of them that are held, by key.
+    pub(crate) made_paths: BTreeMap<String, String>,
     pub(crate) images: BTreeMap<String, testing::Image>,
     pub(crate) links: BTreeMap<String, testing::Link>,
     pub(crate) rules: BTreeMap<String, Vec<testing::Rule>>,
@@ -46,6 +50,8 @@ type Answerer = Box<dyn FnMut(&Request) -> Result<Response>>;
 pub(crate) struct Memory {
     pub(crate) machine: Machine,
     pub(crate) config: KeyValues,
+    /// Whether the file system keeps no marks.
+    pub(crate) unmarked: bool,
     pub(crate) secrets: BTreeMap<String, (Vec<u8>, bool)>,
     pub(crate) files: BTreeMap<String, Set>,
     /// Symbolic links of the machine: where each leads.

@@ -1,7 +1,8 @@
 use super::{Directory, Machine, memory, refuse};
 use crate::{
     KeyValues, Refusal, Result,
-    mounts::{Flags, Health, MountInfo, Source},
+    directories::Attributes,
+    mounts::{Flags, Health, MountInfo, PathInfo, Source},
     testing::Mount,
 };
 
@@ -199,6 +200,69 @@ pub(crate) fn unmount(key: &str) -> Result<()> {
             Some(_) => Ok(()),
             None => missing(key),
         }
+    })
+}
+
+pub(crate) fn make_path(key: &str, path: &str, attributes: Attributes) -> Result<PathInfo> {
+    if !path.starts_with('/') || path.split('/').any(|part| part == "..") {
+        return refuse(
+            Refusal::Invalid,
+            format!("{path:?} is no absolute path of the machine"),
+        );
+    }
+    memory(|memory| {
+        let machine = &mut memory.machine;
+        if machine.made_paths.contains_key(key) {
+            return refuse(
+                Refusal::AlreadyExists,
+                format!("there is a path {key:?} already"),
+            );
+        }
+        if let Some(found) = machine.paths.get(path) {
+            return Ok(PathInfo {
+                made: false,
+                removable: false,
+                uid: found.uid.unwrap_or(0),
+                gid: found.gid.unwrap_or(0),
+                mode: found.mode.unwrap_or(0o755),
+            });
+        }
+        machine.paths.insert(path.to_owned(), attributes);
+        machine.made_paths.insert(key.to_owned(), path.to_owned());
+        Ok(PathInfo {
+            made: true,
+            removable: !memory.unmarked,
+            uid: attributes.uid.unwrap_or(0),
+            gid: attributes.gid.unwrap_or(0),
+            mode: attributes.mode.unwrap_or(0o755),
+        })
+    })
+}
+
+fn no_path<T>(key: &str) -> Result<T> {
+    refuse(Refusal::NotFound, format!("there is no path {key:?}"))
+}
+
+pub(crate) fn keep_path(key: &str) -> Result<()> {
+    match memory(|memory| memory.machine.made_paths.remove(key)) {
+        Some(_) => Ok(()),
+        None => no_path(key),
+    }
+}
+
+pub(crate) fn remove_path(key: &str) -> Result<()> {
+    memory(|memory| {
+        let machine = &mut memory.machine;
+        let Some(path) = machine.made_paths.get(key).cloned() else {
+            return no_path(key);
+        };
+        let shown = format!("host-path {path}");
+        if machine.mounts.values().any(|mount| mount.source == shown) {
+            return refuse(Refusal::InUse, format!("{path} is mounted"));
+        }
+        machine.made_paths.remove(key);
+        machine.paths.remove(&path);
+        Ok(())
     })
 }
 

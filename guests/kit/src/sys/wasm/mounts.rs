@@ -2,7 +2,8 @@ use super::{Directory, refused};
 use crate::{
     KeyValues, Result,
     bindings::imports::dockside::host::mounts as wit,
-    mounts::{Flags, Health, MountInfo, Source},
+    directories::Attributes,
+    mounts::{Flags, Health, MountInfo, PathInfo, Source},
 };
 
 fn options(options: &KeyValues) -> Vec<(String, String)> {
@@ -77,6 +78,30 @@ pub(crate) fn open_mount(key: &str) -> Result<Directory> {
 
 pub(crate) fn unmount(key: &str) -> Result<()> {
     wit::unmount(key).map_err(refused)
+}
+
+pub(crate) fn make_path(key: &str, path: &str, attributes: Attributes) -> Result<PathInfo> {
+    let attributes = wit::Attributes {
+        uid: attributes.uid,
+        gid: attributes.gid,
+        mode: attributes.mode,
+    };
+    let found = wit::make_path(key, path, attributes).map_err(refused)?;
+    Ok(PathInfo {
+        made: found.made,
+        removable: found.removable,
+        uid: found.uid,
+        gid: found.gid,
+        mode: found.mode,
+    })
+}
+
+pub(crate) fn keep_path(key: &str) -> Result<()> {
+    wit::keep_path(key).map_err(refused)
+}
+
+pub(crate) fn remove_path(key: &str) -> Result<()> {
+    wit::remove_path(key).map_err(refused)
 }
 
 pub(crate) fn mounts() -> Vec<MountInfo> {
