@@ -5,6 +5,7 @@
 
 pub mod authz_variants;
 pub mod bar;
+pub mod certificates;
 pub mod client;
 pub mod daemon;
 pub mod engine;

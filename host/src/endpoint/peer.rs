@@ -226,7 +226,7 @@ mod tests {
             let Ok(listener) = tokio::net::TcpListener::bind(address).await else {
                 continue;
             };
-            let client = tokio::net::TcpStream::connect(listener.local_addr().unwrap())
+            let connection = tokio::net::TcpStream::connect(listener.local_addr().unwrap())
                 .await
                 .unwrap();
             let (server, theirs) = listener.accept().await.unwrap();
@@ -237,7 +237,7 @@ mod tests {
             };
             assert_eq!(client.engine.pid, std::process::id());
             assert!(client.engine.started > 0);
-            drop(client);
+            drop(connection);
         }
     }
 

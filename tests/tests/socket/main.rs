@@ -11,6 +11,7 @@ mod authz;
 mod cli;
 mod config;
 mod crash;
+mod endpoint;
 mod hostile;
 mod ipam;
 mod protocol;
