@@ -7,6 +7,8 @@ use axum::extract::{DefaultBodyLimit, Query, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, post};
 use axum::{Extension, Json};
+use bytes::Bytes;
+use http::StatusCode;
 use serde_json::value::RawValue;
 use tokio::sync::watch;
 
@@ -30,8 +32,15 @@ async fn run(
     State(catalog): State<Arc<Catalog>>,
     Extension(mut stopped): Extension<watch::Receiver<bool>>,
     Query(named): Query<Named>,
-    Json(request): Json<RunRequest>,
+    body: Bytes,
 ) -> Response {
+    let request: RunRequest = match serde_json::from_slice(&body) {
+        Ok(request) => request,
+        Err(error) => {
+            let text = format!("the request is not what this version of dockside takes: {error}");
+            return (StatusCode::BAD_REQUEST, text).into_response();
+        }
+    };
     let Some(plugin) = catalog.plugin(&named.name) else {
         return missing(&named.name);
     };

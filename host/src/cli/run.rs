@@ -20,11 +20,9 @@ const MAX_VALUE: u64 = 4 << 20;
 pub(super) const AFTER_HELP: &str = "\
 Without a verb this lists the plugin's verbs with their arguments.
 
-A verb is one call: it is done as a whole, or not at all. It ends at the plugin's limits.run (10 minutes, if nothing is set), and when
-this command is interrupted.
+A verb is one call: it is done as a whole or not at all. It ends at the plugin's limits.run (10 minutes if that is not set), and when this command is interrupted.
 
-Secret arguments are not taken from the command line, which everybody on the machine can read: give KEY=@FILE or KEY=-. What is read so loses
-one final newline. A value that begins with @ is written with a second @ before it.
+Secret arguments are not taken from the command line, which everybody on the machine can read: give KEY=@FILE or KEY=-. What is read in this way loses one final newline. A value that begins with @ is written with a second @ before it.
 
 Exit status: 0 done; 1 failed, and nothing of it remains; 2 the verb or an argument makes no sense.";
 

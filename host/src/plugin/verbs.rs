@@ -167,7 +167,11 @@ impl Plugin {
                 }
                 Err(fault) => {
                     let text = format!("the verb {verb} ended with {}", fault.report());
-                    self.log.host(Level::ERROR, &version.label, &text);
+                    let level = match fault {
+                        Fault::Abandoned => Level::INFO,
+                        _ => Level::ERROR,
+                    };
+                    self.log.host(level, &version.label, &text);
                     if fault.blames_version() {
                         Counters::add(&self.counters.faults);
                     }
@@ -204,7 +208,7 @@ impl Plugin {
         }
         let usage = |text: &str| {
             VerbError::Usage(format!(
-                "{text}; `dockside run {}` shows what there is",
+                "{text} (`dockside run {}` shows what there is)",
                 self.name
             ))
         };

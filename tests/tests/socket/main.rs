@@ -16,6 +16,7 @@ mod hostile;
 mod ipam;
 mod protocol;
 mod swap;
+mod verbs;
 mod volume;
 
 use anyhow::{Result, ensure};

@@ -49,6 +49,7 @@ fn usage(verb: &Verb) -> String {
 /// What an argument can be and is for.
 fn explained(argument: &Parameter) -> String {
     let kind = match &argument.value_type {
+        ValueType::Text if argument.secret => "secret".to_owned(),
         ValueType::Text => String::new(),
         ValueType::Boolean => "true or false".to_owned(),
         ValueType::Integer { min, max } => format!("a whole number from {min} to {max}"),
@@ -62,7 +63,8 @@ fn explained(argument: &Parameter) -> String {
     if !kind.is_empty() {
         parts.push(format!("({kind})"));
     }
-    if let Some(default) = argument.default.as_ref().filter(|_| !argument.secret) {
+    let default = argument.default.as_ref();
+    if let Some(default) = default.filter(|default| !default.is_empty() && !argument.secret) {
         parts.push(format!("[default: {default}]"));
     }
     cell(&parts.join(" "))
