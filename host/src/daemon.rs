@@ -19,6 +19,7 @@ use crate::endpoint::{self, Owner};
 use crate::ledger::Ledger;
 use crate::plugin::Shared;
 use crate::protocol::lifecycle::StartReason;
+use crate::relay::{self, Relays};
 use crate::sandbox::{CompileLimits, Sandbox, Settings};
 use crate::store::Store;
 use crate::upkeep;
@@ -68,10 +69,12 @@ pub async fn run(mut daemon: Daemon) -> anyhow::Result<()> {
         },
     })?;
     let guests = GuestThreads::start()?;
+    let relays = Arc::new(Relays::default());
     let shared = Shared {
         store: store.clone(),
         ledger: Arc::clone(&ledger),
         guests: guests.handle(),
+        relays: Arc::clone(&relays),
         calls: Arc::new(Semaphore::new(calls as usize)),
     };
     std::fs::create_dir_all(&daemon.drivers).with_context(|| {
@@ -83,6 +86,8 @@ pub async fn run(mut daemon: Daemon) -> anyhow::Result<()> {
     let reason = start_reason(&store, &boot).await?;
     let control = endpoint::bind(&daemon.control, owner)?;
     let control_path = daemon.control.clone();
+    let relay_directory = daemon.relay_directory();
+    let registry = daemon.registry;
     let running = Arc::clone(&shared.calls);
     let catalog = Catalog::new(daemon, sandbox, shared, owner);
     let begin = async {
@@ -98,7 +103,26 @@ pub async fn run(mut daemon: Daemon) -> anyhow::Result<()> {
     let administration = tokio::spawn(admin::serve(control, Arc::clone(&catalog), stopped.clone()));
     let (now, asked) = mpsc::channel(1);
     let watching = tokio::spawn(catalog::watch(Arc::clone(&catalog), asked, stopped.clone()));
-    let caring = tokio::spawn(upkeep::run(Arc::clone(&catalog), ledger, stopped));
+    let caring = tokio::spawn(upkeep::run(Arc::clone(&catalog), ledger, stopped.clone()));
+    if let Some(address) = registry {
+        tokio::spawn(relay::registry::serve(
+            address,
+            Arc::clone(&catalog),
+            stopped.clone(),
+        ));
+    }
+    let relaying = match endpoint::relay::open(&relay_directory) {
+        Ok(listener) => Some(tokio::spawn(endpoint::relay::serve(
+            listener,
+            relay_directory,
+            catalog.relay_front(),
+            stopped,
+        ))),
+        Err(error) => {
+            tracing::warn!(directory = %relay_directory.display(), %error, "Docker's own plugins (relays) cannot reach this daemon: see `relay` in dockside.toml");
+            None
+        }
+    };
     tracing::info!(
         plugins = catalog.plugins().len(),
         drivers = %catalog.drivers().display(),
@@ -125,6 +149,9 @@ pub async fn run(mut daemon: Daemon) -> anyhow::Result<()> {
         // A look at the directory that is under way would open sockets again.
         let _ = watching.await;
         let _ = caring.await;
+        if let Some(relaying) = relaying {
+            let _ = relaying.await;
+        }
         catalog.stop().await;
         // Calls whose clients have gone still run, and what they commit must be whole.
         let _ = running.acquire_many(calls).await;

@@ -29,6 +29,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(600);
 enum Job {
     /// Undoing what could not be undone.
     Retry,
+    /// Taking away what relays showed that are gone.
+    Relays,
     /// A plugin's schedule.
     Tick(String, String),
     /// Looking after a plugin's mounts.
@@ -101,7 +103,7 @@ impl Upkeep {
                     self.pauses.insert(number, pause);
                     self.due.insert(job, Instant::now() + pause);
                 }
-                Job::Retry | Job::Tick(..) | Job::Probe(_) => {}
+                Job::Retry | Job::Relays | Job::Tick(..) | Job::Probe(_) => {}
             }
         }
     }
@@ -114,6 +116,11 @@ impl Upkeep {
                 tracing::warn!(%error, "what has to be undone cannot be read");
             }
             retried.is_ok()
+        });
+        let catalog = Arc::clone(&self.catalog);
+        self.begin(Job::Relays, BEAT, async move {
+            catalog.forget_relays().await;
+            true
         });
         for plugin in self.catalog.plugins() {
             let Some(version) = plugin.version() else {

@@ -37,6 +37,7 @@ pub async fn serve(
         .route("/v1/log", get(log))
         .route("/v1/call", post(call))
         .route("/v1/run", run::route(stopped.clone()))
+        .route("/v1/relay", get(relay))
         .route("/v1/forget", post(forget))
         .route("/v1/reconcile", post(reconcile))
         .route("/metrics", get(metrics))
@@ -224,6 +225,7 @@ async fn plugin(State(catalog): State<Arc<Catalog>>, Query(named): Query<Named>)
             })
             .collect(),
         holds: serde_json::to_value(holds).unwrap_or_default(),
+        relays: catalog.relays(plugin.name()),
         counters: Counters {
             refused: load(&counters.refused),
             conflicts: load(&counters.conflicts),
@@ -302,6 +304,16 @@ async fn call(
         },
     )
     .into_response()
+}
+
+async fn relay(State(catalog): State<Arc<Catalog>>, Query(named): Query<Named>) -> Response {
+    let Some(plugin) = catalog.plugin(&named.name) else {
+        return missing(&named.name);
+    };
+    match catalog.package(&plugin) {
+        Some(package) => Json(package).into_response(),
+        None => (StatusCode::CONFLICT, plugin.standing_text()).into_response(),
+    }
 }
 
 async fn forget(State(catalog): State<Arc<Catalog>>, Query(named): Query<Named>) -> Response {

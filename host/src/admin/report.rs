@@ -6,6 +6,8 @@ use serde_json::value::RawValue;
 use crate::protocol::KeyValue;
 use crate::protocol::describe::Verb;
 
+use crate::relay::Attached;
+
 /// The daemon as a whole.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Status {
@@ -87,6 +89,8 @@ pub struct PluginDetail {
     pub counters: Counters,
     /// What it holds on the machine: a list of kind, key and place.
     pub holds: serde_json::Value,
+    /// Docker's own plugins that lead to it.
+    pub relays: Vec<Attached>,
     /// Versions that were taken back.
     pub rejected: Vec<String>,
 }

@@ -12,13 +12,26 @@ pub struct Client {
     pub engine: EngineProcess,
     /// The relay that it came through: Docker runs it as one of its own plugins.
     pub relay: Option<Arc<relay::Context>>,
+    /// What users have set and goes over the operator's configuration.
+    pub settings: Arc<relay::Settings>,
+}
+
+impl Client {
+    /// An engine that calls through a relay.
+    pub fn through(engine: EngineProcess, relay: Arc<relay::Context>) -> Client {
+        Client {
+            engine,
+            settings: Arc::clone(&relay.settings),
+            relay: Some(relay),
+        }
+    }
 }
 
 impl From<EngineProcess> for Client {
     fn from(engine: EngineProcess) -> Client {
         Client {
             engine,
-            relay: None,
+            ..Client::default()
         }
     }
 }

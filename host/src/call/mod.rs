@@ -3,6 +3,7 @@
 mod catalogue;
 mod client;
 mod fault;
+mod shown;
 mod uses;
 
 use std::path::PathBuf;
@@ -18,6 +19,7 @@ use catalogue::note_gone;
 pub use catalogue::{from_catalogue, mount_of};
 pub use client::Client;
 pub use fault::{Fault, Trap};
+pub use shown::translate;
 
 use crate::capability::directories::{DirectoryHandle, sweep};
 use crate::capability::links::LinkHandle;
@@ -25,6 +27,7 @@ use crate::ledger::{Effects, Ledger};
 use crate::plugin::Version;
 use crate::plugin::log::CallLog;
 use crate::protocol::{Answer, Call};
+use crate::relay::Relays;
 use crate::sandbox::bindings::types;
 use crate::sandbox::invoke::{Failure, Invocation, Names, invoke};
 use crate::sandbox::{CallContext, Instance};
@@ -67,6 +70,8 @@ pub struct Run<'a> {
     pub key: &'a str,
     /// Who calls.
     pub client: &'a Client,
+    /// The relays that are there.
+    pub relays: &'a Relays,
     /// When it has to be over.
     pub deadline: Instant,
     /// A note to be committed with it by a call that changes what all state means. Commits of calls that began earlier are refused then.
@@ -107,28 +112,42 @@ impl Run<'_> {
         let looked_up = catalogue::looked_up(self.state, call);
         let plugin = &self.version.environment.plugin;
         let data = self.store.directory();
+        let shown = shown::before(&mut transaction, call);
         let plan = uses::plan(
             &mut transaction,
             call,
-            &self.client.engine,
+            self.client,
+            |relay| self.relays.is_gone(relay),
             catalogue::is_there,
         );
+        let effects = Effects::of_call(Some(Arc::clone(self.ledger)), plugin, self.key);
+        let _undo = effects.guard();
         let first = match plan {
             uses::Plan::Ask => None,
             uses::Plan::UnmountFirst(call) => Some(call),
             uses::Plan::Refuse(error) => {
                 return Ok(Attempt::Spared(Outcome::Refused(error)));
             }
-            uses::Plan::Nothing => return self.without_driver(transaction, Answer::Done).await,
-            uses::Plan::Mounted(record) => {
-                let path = catalogue::place(data, plugin, &record);
+            uses::Plan::Nothing => {
+                shown::hide(&mut transaction, &effects, call, &shown);
                 return self
-                    .without_driver(transaction, Answer::Mountpoint(path))
+                    .without_driver(transaction, &effects, Answer::Done)
                     .await;
             }
+            uses::Plan::Mounted(record) => {
+                let answer = Answer::Mountpoint(catalogue::place(data, plugin, &record));
+                let shown = shown::show(self, &mut transaction, &effects, call, &answer).await;
+                return match shown {
+                    Ok(()) => self.without_driver(transaction, &effects, answer).await,
+                    Err(error) => {
+                        effects.undo().await;
+                        Ok(Attempt::Spared(Outcome::Refused(error)))
+                    }
+                };
+            }
         };
-        let effects = Effects::of_call(Some(Arc::clone(self.ledger)), plugin, self.key);
-        let _undo = effects.guard();
+        // Before what the driver unmounts, for that is what they show.
+        shown::hide(&mut transaction, &effects, call, &shown);
         let started = Instant::now();
         let run = self.run(transaction, first.as_deref(), call, effects.clone());
         let abandoned = async {
@@ -181,7 +200,11 @@ impl Run<'_> {
             }
         };
         catalogue::record(&mut transaction, call, &answer);
-        uses::begun(&mut transaction, call, &self.client.engine);
+        uses::begun(&mut transaction, call, self.client);
+        if let Err(error) = shown::show(self, &mut transaction, &effects, call, &answer).await {
+            effects.undo().await;
+            return Ok(Attempt::Done(Outcome::Refused(error), Vec::new()));
+        }
         effects.close();
         match self.store.commit(transaction).await {
             Ok(Committed::Conflict) => {
@@ -207,11 +230,23 @@ impl Run<'_> {
     async fn without_driver(
         &self,
         transaction: Transaction,
+        effects: &Effects,
         answer: Answer,
     ) -> Result<Attempt, Fault> {
-        match self.store.commit(transaction).await? {
-            Committed::Conflict => Ok(Attempt::Conflict),
-            Committed::Committed { .. } => Ok(Attempt::Spared(Outcome::Answer(answer))),
+        effects.close();
+        match self.store.commit(transaction).await {
+            Ok(Committed::Conflict) => {
+                effects.undo().await;
+                Ok(Attempt::Conflict)
+            }
+            Ok(Committed::Committed { .. }) => {
+                effects.finish().await;
+                Ok(Attempt::Spared(Outcome::Answer(answer)))
+            }
+            Err(error) => {
+                effects.undo_lost(self.state.snapshot()).await;
+                Err(error.into())
+            }
         }
     }
 
@@ -228,6 +263,7 @@ impl Run<'_> {
             .take(
                 &version.driver,
                 &version.environment,
+                &self.client.settings,
                 self.log,
                 self.deadline,
             )

@@ -6,9 +6,10 @@
 
 use std::sync::Arc;
 
+use super::Client;
 use crate::protocol::{Call, volume};
 use crate::sandbox::bindings::types::{Error, ErrorCode};
-use crate::store::{EngineProcess, Transaction, VolumeRecord, VolumeUse};
+use crate::store::{Transaction, VolumeRecord, VolumeUse};
 
 /// What a call means for the uses of a volume.
 #[derive(Debug)]
@@ -25,11 +26,13 @@ pub(super) enum Plan {
     Refuse(Error),
 }
 
-/// Decides, and changes the uses in the call's transaction as they are when the call succeeds.
+/// Decides, and changes the uses in the call's transaction as they are when the call succeeds. Uses through a relay that is gone count as
+/// never ended: Docker has removed its plugin.
 pub(super) fn plan(
     transaction: &mut Transaction,
     call: &Call,
-    engine: &EngineProcess,
+    client: &Client,
+    is_gone: impl Fn(&str) -> bool,
     is_there: impl FnOnce(&mut Transaction, &VolumeRecord) -> bool,
 ) -> Plan {
     let Call::Volume(call) = call else {
@@ -46,13 +49,14 @@ pub(super) fn plan(
     };
     let mut record = VolumeRecord::clone(&known);
     // No mount survives a restart of the machine.
-    record.uses.retain(|one| one.engine.boot == engine.boot);
+    let boot = &client.engine.boot;
+    record.uses.retain(|one| one.engine.boot == *boot);
     match call {
         volume::Call::Mount { id, .. } => {
             if record.uses.is_empty() || !is_there(transaction, &record) {
                 return Plan::Ask;
             }
-            add(&mut record.uses, id, engine);
+            add(&mut record.uses, id, client);
             transaction.put_volume(record);
             Plan::Mounted(known)
         }
@@ -72,7 +76,10 @@ pub(super) fn plan(
             if last { Plan::Ask } else { Plan::Nothing }
         }
         volume::Call::Remove { .. } => {
-            if record.uses.iter().any(|one| one.engine == *engine) {
+            let is_used = |one: &VolumeUse| {
+                one.engine == client.engine && !one.relay.as_deref().is_some_and(&is_gone)
+            };
+            if record.uses.iter().any(is_used) {
                 return Plan::Refuse(Error {
                     code: ErrorCode::InUse,
                     message: format!(
@@ -96,29 +103,36 @@ pub(super) fn plan(
 }
 
 /// Notes the use that a successful `Mount` begins.
-pub(super) fn begun(transaction: &mut Transaction, call: &Call, engine: &EngineProcess) {
+pub(super) fn begun(transaction: &mut Transaction, call: &Call, client: &Client) {
     let Call::Volume(volume::Call::Mount { name, id }) = call else {
         return;
     };
     if let Some(known) = transaction.volume(name) {
         let mut record = VolumeRecord::clone(&known);
-        record.uses.retain(|one| one.engine.boot == engine.boot);
-        add(&mut record.uses, id, engine);
+        let boot = &client.engine.boot;
+        record.uses.retain(|one| one.engine.boot == *boot);
+        add(&mut record.uses, id, client);
         transaction.put_volume(record);
     }
 }
 
-fn add(uses: &mut Vec<VolumeUse>, id: &str, engine: &EngineProcess) {
+fn add(uses: &mut Vec<VolumeUse>, id: &str, client: &Client) {
+    let relay = client.relay.as_ref().map(|relay| relay.id.clone());
     match uses.iter_mut().find(|one| one.id == id) {
-        Some(known) if known.engine == *engine => known.count = known.count.saturating_add(1),
+        Some(known) if known.engine == client.engine => {
+            known.count = known.count.saturating_add(1);
+            known.relay = relay;
+        }
         Some(known) => {
             known.count = 1;
-            known.engine = engine.clone();
+            known.engine = client.engine.clone();
+            known.relay = relay;
         }
         None => uses.push(VolumeUse {
             id: id.to_owned(),
             count: 1,
-            engine: engine.clone(),
+            engine: client.engine.clone(),
+            relay,
         }),
     }
 }
@@ -132,16 +146,30 @@ mod tests {
         clippy::indexing_slicing
     )]
     use super::*;
-    use crate::store::{Outcome, Quota, Store};
+    use crate::relay;
+    use crate::store::{EngineProcess, Outcome, Quota, Store};
 
-    fn engine(name: &str) -> EngineProcess {
-        // A name is a process, and behind a dot the start of the machine: `a`, `b`, `a.2`.
+    fn client(name: &str) -> Client {
+        // A name is a process, behind a dot the start of the machine, and behind @ a relay: `a`, `b`, `a.2`, `a@x`.
+        let (name, relay) = name.split_once('@').unwrap_or((name, ""));
         let (process, boot) = name.split_once('.').unwrap_or((name, "1"));
-        EngineProcess {
+        let engine = EngineProcess {
             pid: u32::from(process.as_bytes()[0]),
             started: 7,
             boot: boot.to_owned(),
+        };
+        if relay.is_empty() {
+            return Client::from(engine);
         }
+        Client::through(
+            engine,
+            Arc::new(relay::Context {
+                id: relay.to_owned(),
+                shows: Err(String::new()),
+                engine: None,
+                settings: Arc::default(),
+            }),
+        )
     }
 
     fn call(what: &str, id: &str) -> Call {
@@ -172,11 +200,12 @@ mod tests {
         ));
         let mut said = Vec::new();
         for (what, id, from) in calls {
-            let (call, engine) = (call(what, id), engine(from));
+            let (call, client) = (call(what, id), client(from));
             let mut transaction = Transaction::new(Arc::clone(&state), Quota::default());
-            let plan = plan(&mut transaction, &call, &engine, |_, _| true);
+            let is_gone = |relay: &str| relay == "gone";
+            let plan = plan(&mut transaction, &call, &client, is_gone, |_, _| true);
             if matches!(plan, Plan::Ask) {
-                begun(&mut transaction, &call, &engine);
+                begun(&mut transaction, &call, &client);
             }
             said.push(match plan {
                 Plan::Ask => "ask".to_owned(),
@@ -256,6 +285,18 @@ mod tests {
             (
                 "what a dead engine left is unmounted by the removal",
                 &[(mount, "1", "a", "ask"), (remove, "", "b", "unmount 1")],
+            ),
+            (
+                "what Docker's own plugin used is used whoever asks, until the plugin is gone",
+                &[
+                    (mount, "1", "a@x", "ask"),
+                    (remove, "", "a@x", "refuse"),
+                    (remove, "", "a@y", "refuse"),
+                    (remove, "", "a", "refuse"),
+                    (unmount, "1", "a@x", "ask"),
+                    (mount, "2", "a@gone", "ask"),
+                    (remove, "", "a@y", "unmount 2"),
+                ],
             ),
             (
                 "no use survives a restart of the machine",

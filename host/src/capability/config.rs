@@ -1,4 +1,4 @@
-//! `wasi:config`: what the operator wrote under `[config]`.
+//! `wasi:config`: what the operator wrote under `[config]`, and over it what users have set.
 
 use super::held::answered;
 use crate::sandbox::CallContext;
@@ -6,14 +6,15 @@ use crate::sandbox::bindings::host::wasi::config::store::{Error, Host};
 
 impl Host for CallContext {
     fn get(&mut self, key: String) -> wasmtime::Result<Result<Option<String>, Error>> {
-        answered(Ok(self.environment.config.get(&key).cloned()))
+        let set = self.settings.get(&key);
+        answered(Ok(set
+            .or_else(|| self.environment.config.get(&key))
+            .cloned()))
     }
 
     fn get_all(&mut self) -> wasmtime::Result<Result<Vec<(String, String)>, Error>> {
-        let all = &self.environment.config;
-        answered(Ok(all
-            .iter()
-            .map(|(key, value)| (key.clone(), value.clone()))
-            .collect()))
+        let mut all = self.environment.config.clone();
+        all.extend((*self.settings).clone());
+        answered(Ok(all.into_iter().collect()))
     }
 }

@@ -4,6 +4,7 @@ mod discovery;
 mod files;
 mod open;
 mod reconcile;
+mod relays;
 mod scan;
 mod watch;
 

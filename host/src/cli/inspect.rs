@@ -149,6 +149,16 @@ fn show(detail: &PluginDetail) {
             .iter()
             .map(|directory| format!("{:<24} {}", directory.key, directory.path)),
     );
+    section(
+        "Docker's own plugins",
+        detail
+            .relays
+            .iter()
+            .map(|relay| match relay.set.as_slice() {
+                [] => relay.id.clone(),
+                set => format!("{} sets {}", relay.id, set.join(", ")),
+            }),
+    );
     let holds = detail.holds.as_array().cloned().unwrap_or_default();
     section(
         "Held on the machine",

@@ -17,6 +17,7 @@ mod inspect;
 mod logs;
 mod ls;
 mod reconcile;
+mod relay;
 mod run;
 mod serve;
 mod table;
@@ -187,6 +188,19 @@ enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// Write the relay of a plugin for `docker plugin create`: then Docker's own plugin commands know the plugin.
+    Relay {
+        #[command(flatten)]
+        places: Places,
+        /// The plugin's name.
+        name: String,
+        /// Where to write it [default: NAME-relay]
+        #[arg(long, value_name = "DIR")]
+        output: Option<PathBuf>,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Mount what may hang. Only the daemon calls this.
     #[command(hide = true)]
     MountWorker,
@@ -266,6 +280,12 @@ fn asking(verb: Verb) -> anyhow::Result<u8> {
                     dry_run,
                     json,
                 } => reconcile::run(&places.load()?, name.as_deref(), dry_run, json).await,
+                Verb::Relay {
+                    places,
+                    name,
+                    output,
+                    json,
+                } => relay::run(&places.load()?, &name, output, json).await,
                 Verb::Serve { .. }
                 | Verb::CheckConfig { .. }
                 | Verb::CompileWorker { .. }

@@ -1,5 +1,6 @@
 //! `dockside.toml`: the daemon.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -29,6 +30,12 @@ pub struct Daemon {
     pub data: PathBuf,
     /// The socket that `dockside ls` and the other verbs talk to. Not in `plugins`: Docker takes every socket there for a plugin.
     pub control: PathBuf,
+    /// Directory through which relays reach the daemon; none is `relay` beside the control socket. See [`Daemon::relay_directory`].
+    pub relay: Option<PathBuf>,
+    /// Where `docker plugin install` gets relays from. None: there is no registry.
+    pub registry: Option<SocketAddr>,
+    /// Whether other machines may reach the registry.
+    pub registry_for_others: bool,
     /// Group that may connect to the plugins' sockets, besides the daemon's own user. None: only that user.
     pub socket_group: Option<String>,
     /// Bounds on what Docker and drivers can make the daemon do.
@@ -45,6 +52,9 @@ impl Default for Daemon {
             spec_directory: "/etc/docker/plugins".into(),
             data: "/var/lib/dockside".into(),
             control: "/run/dockside/control.sock".into(),
+            relay: None,
+            registry: None,
+            registry_for_others: false,
             socket_group: None,
             limits: DaemonLimits::default(),
             log: Log::default(),
@@ -182,6 +192,9 @@ impl Daemon {
         ] {
             *path = directory.join(&*path);
         }
+        if let Some(relay) = &mut daemon.relay {
+            *relay = directory.join(&*relay);
+        }
         daemon.check().map_err(|error| error.in_file(file))?;
         Ok(daemon)
     }
@@ -193,12 +206,33 @@ impl Daemon {
                 self.control
             )));
         }
+        if self.relay_directory().starts_with(&self.plugins) {
+            return Err(ConfigError::new(format!(
+                "relay = {:?} lies in the plugins directory, where Docker takes every socket for a plugin: move it, for example to /run/dockside/relay",
+                self.relay_directory()
+            )));
+        }
+        if let Some(registry) = self.registry
+            && !registry.ip().is_loopback()
+            && !self.registry_for_others
+        {
+            return Err(ConfigError::new(format!(
+                "registry = \"{registry}\" can be reached from other machines: use 127.0.0.1:{}, or say registry-for-others = true",
+                registry.port()
+            )));
+        }
         if self.socket_group.as_deref() == Some("") {
             return Err(ConfigError::new(
                 "socket-group is empty: name a group, or leave the key out",
             ));
         }
         Ok(())
+    }
+
+    /// Directory through which relays reach the daemon. Docker mounts it into each of them, so it has to be there as long as they are.
+    pub fn relay_directory(&self) -> PathBuf {
+        let beside = self.control.parent().unwrap_or(Path::new("/"));
+        self.relay.clone().unwrap_or_else(|| beside.join("relay"))
     }
 
     /// Puts what the command line and the environment say over the file.

@@ -12,7 +12,9 @@ use serde::de::{Deserialize, Deserializer, Error as _};
 
 use super::error::unknown;
 use super::grants::Grants;
-use super::{ConfigError, Endpoint, PluginName, SecretName, SecretSource, Value, deadlines, units};
+use super::{
+    ConfigError, Endpoint, PluginName, Relay, SecretName, SecretSource, Value, deadlines, units,
+};
 use crate::sandbox::MAX_MEMORY;
 
 const KIB: u64 = 1 << 10;
@@ -42,6 +44,8 @@ pub struct Plugin {
     pub limits: Limits,
     /// How long its instances live.
     pub instances: Instances,
+    /// What Docker's own plugin commands show of it and let users set.
+    pub relay: Relay,
 }
 
 /// The versions that may serve: one (`1.2.3`) or those that meet a requirement (`^1.2`, `>=1.2, <1.5`, `1.*`).
@@ -186,6 +190,7 @@ impl Plugin {
 
     /// What one table says of another.
     fn check(&self) -> Result<(), ConfigError> {
+        self.relay.check()?;
         let endpoint = self.endpoint.iter().filter_map(Endpoint::named_secret);
         for (key, name) in self.grants.named_secrets().chain(endpoint) {
             if self.secrets.contains_key(name) {

@@ -14,6 +14,7 @@ mod matchers;
 mod names;
 mod plugins;
 mod reference;
+mod relay;
 mod secrets;
 
 use std::path::Path;

@@ -98,7 +98,7 @@ async fn call(
     }
 }
 
-fn without_answer() -> Response {
+pub(super) fn without_answer() -> Response {
     let mut response = Response::new(Body::empty());
     response.extensions_mut().insert(CloseWithoutAnswer);
     response
@@ -118,7 +118,7 @@ async fn unknown() -> Response {
     )
 }
 
-fn refuse(status: StatusCode, text: &str) -> Response {
+pub(super) fn refuse(status: StatusCode, text: &str) -> Response {
     respond(status, encode_plain_error(text))
 }
 

@@ -4,6 +4,7 @@ mod connection;
 mod http;
 mod listener;
 mod peer;
+pub mod relay;
 mod socket;
 mod tls;
 

@@ -70,16 +70,17 @@ impl Peer {
 
 /// The process that has connected. Its start time tells it from a later process that was given the same ID.
 pub(super) fn of_unix(stream: &UnixStream) -> Peer {
-    let pid = stream
-        .peer_cred()
-        .ok()
-        .and_then(|peer| peer.pid())
-        .and_then(|pid| u32::try_from(pid).ok())
-        .unwrap_or(0);
-    Peer::Known(Client::from(process(pid)))
+    Peer::Known(Client::from(of(stream)))
 }
 
-fn process(pid: u32) -> EngineProcess {
+/// The same, without what else is known of a peer.
+pub(super) fn of(stream: &UnixStream) -> EngineProcess {
+    let pid = stream.peer_cred().ok().and_then(|peer| peer.pid());
+    process(pid.and_then(|pid| u32::try_from(pid).ok()).unwrap_or(0))
+}
+
+/// A process that runs now.
+pub(super) fn process(pid: u32) -> EngineProcess {
     EngineProcess {
         pid,
         started: started(pid).unwrap_or(0),

@@ -6,7 +6,9 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use crate::failpoint;
-use crate::machine::{MachineError, Presence, fuse, images, kept, links, mounts, nat, paths};
+use crate::machine::{
+    ErrorKind, MachineError, Presence, fuse, images, kept, links, mounts, nat, paths,
+};
 
 /// The value of a secret, by its name.
 pub type Secrets<'a> = &'a (dyn Fn(&str) -> Result<Vec<u8>, MachineError> + Sync);
@@ -27,17 +29,20 @@ pub enum Kind {
     Secret,
     /// A directory at a path that somebody named.
     Path,
+    /// A volume where Docker shows it to containers on behalf of a relay. The host's own: drivers do not know of it.
+    Relay,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 6] = [
+    pub const ALL: [Kind; 7] = [
         Kind::Mount,
         Kind::Image,
         Kind::Link,
         Kind::Rules,
         Kind::Secret,
         Kind::Path,
+        Kind::Relay,
     ];
 
     /// What it is called in names and listings.
@@ -49,6 +54,7 @@ impl Kind {
             Kind::Rules => "rules",
             Kind::Secret => "secret",
             Kind::Path => "path",
+            Kind::Relay => "relay",
         }
     }
 
@@ -68,6 +74,11 @@ impl Kind {
     pub fn is_persistent(self) -> bool {
         matches!(self, Kind::Image | Kind::Secret | Kind::Path)
     }
+}
+
+/// Docker's ID of the relay in the key of what is shown on its behalf.
+pub fn relay_of(key: &str) -> &str {
+    key.split_once('/').map_or(key, |(relay, _)| relay)
 }
 
 /// One change to the machine, with everything that is needed to make it and to take it back.
@@ -94,6 +105,8 @@ pub enum Effect {
     Path(paths::MadePath),
     /// Such a directory goes, with everything in it. Cannot be undone, so it is only done behind a commit.
     Erase(paths::Erasure),
+    /// A volume in Docker's own directory of a relay, which is made and removed by Docker.
+    Relay(mounts::Mount),
 }
 
 impl Effect {
@@ -110,6 +123,9 @@ impl Effect {
         visit("effect.before")?;
         match self {
             Effect::Mount(mount) => mounts::perform(mount, secrets, deadline),
+            Effect::Relay(mount) => {
+                dockers_own(mount).and_then(|()| mounts::perform(mount, secrets, deadline))
+            }
             Effect::Helper(mount) => fuse::perform(mount, &place(runtime), secrets, deadline),
             Effect::Image(image) => images::perform(image, deadline),
             Effect::Grow(growth) => images::grow(growth, deadline),
@@ -130,7 +146,7 @@ impl Effect {
     pub fn undo(&self, runtime: &Path) -> Result<(), MachineError> {
         visit("undo.before")?;
         match self {
-            Effect::Mount(mount) => mounts::undo(mount),
+            Effect::Mount(mount) | Effect::Relay(mount) => mounts::undo(mount),
             Effect::Helper(mount) => fuse::undo(mount, &place(runtime)),
             Effect::Image(image) => images::undo(image),
             Effect::Grow(_) | Effect::Erase(_) => Ok(()),
@@ -149,7 +165,7 @@ impl Effect {
     /// When the machine does not tell.
     pub fn look(&self, runtime: &Path) -> Result<Presence, MachineError> {
         match self {
-            Effect::Mount(mount) => mounts::look(mount),
+            Effect::Mount(mount) | Effect::Relay(mount) => mounts::look(mount),
             Effect::Helper(mount) => fuse::look(mount, &place(runtime)),
             Effect::Image(image) => images::look(image),
             Effect::Link(link) => links::look(link),
@@ -163,7 +179,7 @@ impl Effect {
     /// Where a mount is.
     pub fn mount_point(&self) -> Option<&PathBuf> {
         match self {
-            Effect::Mount(mount) => Some(&mount.point),
+            Effect::Mount(mount) | Effect::Relay(mount) => Some(&mount.point),
             Effect::Helper(mount) => Some(&mount.point),
             _ => None,
         }
@@ -201,7 +217,7 @@ impl Effect {
     /// One line for people. No secret is in a record, so none is in here.
     pub fn describe(&self) -> String {
         match self {
-            Effect::Mount(mount) => {
+            Effect::Mount(mount) | Effect::Relay(mount) => {
                 let what = match &mount.source {
                     mounts::Source::Bind { root, beneath } => {
                         root.join(beneath).display().to_string()
@@ -250,6 +266,20 @@ impl Effect {
 fn place(runtime: &Path) -> fuse::Place {
     fuse::Place {
         runtime: runtime.to_owned(),
+    }
+}
+
+/// Whether Docker's directory of a relay is there. Making it would leave something of a plugin that Docker has removed.
+fn dockers_own(mount: &mounts::Mount) -> Result<(), MachineError> {
+    match mount.point.parent() {
+        Some(directory) if directory.is_dir() => Ok(()),
+        directory => Err(MachineError::new(
+            ErrorKind::NotFound,
+            format!(
+                "Docker's directory {} is gone with the plugin that it belonged to",
+                directory.unwrap_or(&mount.point).display()
+            ),
+        )),
     }
 }
 

@@ -232,6 +232,24 @@ impl Ledger {
             .map(drop)
     }
 
+    /// Takes away what a relay of a plugin showed to Docker.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub async fn forget_relays(
+        self: &Arc<Self>,
+        plugin: &str,
+        is_gone: impl Fn(&str) -> bool,
+    ) -> Result<Vec<String>, StoreError> {
+        self.release_if(plugin, |object| {
+            matches!(
+                Kind::parse(&object.name),
+                Some((Kind::Relay, key)) if is_gone(super::relay_of(key))
+            )
+        })
+        .await
+    }
+
     /// Takes everything away that a plugin holds, and returns what that was.
     ///
     /// # Errors
@@ -257,10 +275,11 @@ impl Ledger {
                 let kind = Kind::parse(&object.name).map(|(kind, _)| kind);
                 (
                     match kind {
-                        Some(Kind::Mount) => 0,
-                        Some(Kind::Rules) => 1,
-                        Some(Kind::Link) => 2,
-                        _ => 3,
+                        Some(Kind::Relay) => 0,
+                        Some(Kind::Mount) => 1,
+                        Some(Kind::Rules) => 2,
+                        Some(Kind::Link) => 3,
+                        _ => 4,
                     },
                     std::cmp::Reverse(object.made_at),
                 )
@@ -344,9 +363,10 @@ impl Ledger {
             if repair == Repair::Now {
                 let done = match (&problem, kind, settings) {
                     (Problem::Unclear(_), ..) | (_, Kind::Secret, _) => Err(None),
-                    (Problem::Absent, Kind::Image, _) | (Problem::LeftWithContainer, ..) => {
-                        Err(Some(Fate::Removed))
-                    }
+                    // Docker takes them away with its own plugin.
+                    (_, Kind::Relay, _)
+                    | (Problem::Absent, Kind::Image, _)
+                    | (Problem::LeftWithContainer, ..) => Err(Some(Fate::Removed)),
                     (_, _, None) => Err(None),
                     (_, _, Some(settings)) => self
                         .make_again(plugin, object, settings)
@@ -376,7 +396,7 @@ impl Ledger {
             self.release_if(plugin, |object| gone.contains(&object.id))
                 .await?;
             // That a link left with its container is how links end.
-            lost.retain(|fact| fact.kind != Kind::Link);
+            lost.retain(|fact| !matches!(fact.kind, Kind::Link | Kind::Relay));
             self.tell(plugin, lost);
         }
         Ok(findings)
@@ -456,7 +476,7 @@ impl Problem {
 
     fn cure(&self, kind: Kind) -> &'static str {
         match (self, kind) {
-            (Problem::LeftWithContainer, _) => "forget it",
+            (Problem::LeftWithContainer, _) | (_, Kind::Relay) => "forget it",
             (Problem::Absent, Kind::Image) => "forget it and tell the driver",
             (Problem::Unclear(_), _) | (_, Kind::Secret) => "look into it by hand",
             (_, Kind::Mount) => "mount it again",

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-pub use effect::{Effect, Kind, Secrets};
+pub use effect::{Effect, Kind, Secrets, relay_of};
 pub use effects::{Effects, Given, Guard, blocking, remove_unused, take_back};
 pub use inventory::{Finding, Health, Item, Probed, Repair};
 pub use recover::{Fact, Fate};

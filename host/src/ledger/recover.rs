@@ -147,7 +147,9 @@ impl Ledger {
         let mut remains: Vec<Effect> = Vec::new();
         for object in &lost {
             transaction.remove_object(&object.name);
-            if let Some((kind, key)) = Kind::parse(&object.name) {
+            if let Some((kind, key)) = Kind::parse(&object.name)
+                && kind != Kind::Relay
+            {
                 facts.push(Fact {
                     kind,
                     key: key.to_owned(),

@@ -11,7 +11,7 @@ use tracing::Level;
 use super::log::CallLog;
 use super::long::{Key, Waiter, Waiting, Work};
 use super::{Counters, Plugin, Serving, Standing, Version};
-use crate::call::{Attempt, Client, Fault, Outcome, Run, from_catalogue, mount_of};
+use crate::call::{Attempt, Client, Fault, Outcome, Run, from_catalogue, mount_of, translate};
 use crate::failpoint;
 use crate::ledger::Health;
 use crate::protocol::{
@@ -102,11 +102,11 @@ impl Plugin {
         let serving = match &*self.standing() {
             Standing::Serving(serving) => Arc::clone(serving),
             Standing::Blocked(reason) | Standing::Broken(reason) => {
-                return self.without_driver(method, body, &in_a_line(reason));
+                return self.without_driver(method, body, &in_a_line(reason), client);
             }
             Standing::Removed => {
                 let reason = self.removed_text();
-                return self.without_driver(method, body, &reason);
+                return self.without_driver(method, body, &reason, client);
             }
         };
         let description = serving.version.driver.description();
@@ -176,7 +176,7 @@ impl Plugin {
             let result = plugin
                 .run(&serving, method, &call, &of, limit.max(allowed))
                 .await;
-            let reply = plugin.conclude(method, &call, result);
+            let reply = plugin.conclude(method, &call, &of, result);
             let _ = failpoint::hit("answer.before");
             let mounted = method == Method::VolumeMount && reply.is_ok();
             let _ = done.send(Some(reply));
@@ -216,7 +216,7 @@ impl Plugin {
         // connection's task.
         self.shared.guests.spawn(async move {
             let result = plugin.run(&serving, method, &call, &client, allowed).await;
-            let reply = plugin.conclude(method, &call, result);
+            let reply = plugin.conclude(method, &call, &client, result);
             let _ = failpoint::hit("answer.before");
             let mounted = method == Method::VolumeMount && reply.is_ok();
             if answer.send(reply).is_err()
@@ -463,6 +463,7 @@ impl Plugin {
             ledger: &self.shared.ledger,
             key: caller.key,
             client: caller.client,
+            relays: &self.shared.relays,
             deadline,
             note: None,
             leash: None,
@@ -480,14 +481,21 @@ impl Plugin {
         log.host(Level::ERROR, &fault.report());
     }
 
-    fn conclude(&self, method: Method, call: &Call, result: Result<Outcome, Fault>) -> Reply {
+    fn conclude(
+        &self,
+        method: Method,
+        call: &Call,
+        client: &Client,
+        result: Result<Outcome, Fault>,
+    ) -> Reply {
         match result {
             Ok(Outcome::Answer(mut answer)) => {
                 self.add_health(&mut answer);
+                translate(&self.state, client, call, &mut answer);
                 Reply::ok(encode(&answer))
             }
-            Ok(Outcome::Refused(error)) => self.refused(method, Some(call), &error),
-            Err(fault) => self.failed(method, Some(call), &fault),
+            Ok(Outcome::Refused(error)) => self.refused(method, Some((call, client)), &error),
+            Err(fault) => self.failed(method, Some((call, client)), &fault),
         }
     }
 
@@ -508,7 +516,12 @@ impl Plugin {
     }
 
     /// The driver, or the host on its behalf, said no.
-    fn refused(&self, method: Method, call: Option<&Call>, error: &types::Error) -> Reply {
+    fn refused(
+        &self,
+        method: Method,
+        call: Option<(&Call, &Client)>,
+        error: &types::Error,
+    ) -> Reply {
         Counters::add(&self.counters.refused);
         if method == Method::VolumeGet && error.code != ErrorCode::NotFound {
             // The driver does not know, so the catalogue has to.
@@ -520,7 +533,7 @@ impl Plugin {
         Reply::error(status_of(error.code), method.kind(), &error.message)
     }
 
-    fn failed(&self, method: Method, call: Option<&Call>, fault: &Fault) -> Reply {
+    fn failed(&self, method: Method, call: Option<(&Call, &Client)>, fault: &Fault) -> Reply {
         let text = format!("plugin {}: {fault}", self.name);
         match (method, call) {
             (Method::VolumeGet, Some(call)) => self.look_up(call, &text),
@@ -543,7 +556,7 @@ impl Plugin {
         Reply::error(StatusCode::BAD_REQUEST, method.kind(), &error.to_string())
     }
 
-    fn without_driver(&self, method: Method, body: &[u8], reason: &str) -> Reply {
+    fn without_driver(&self, method: Method, body: &[u8], reason: &str, client: &Client) -> Reply {
         let text = format!("plugin {}: {reason}", self.name);
         if let Some(answer) = self
             .published()
@@ -552,9 +565,11 @@ impl Plugin {
             return Reply::ok(answer);
         }
         match protocol::decode(method, body) {
-            Ok(Decoded::Call(call)) => {
-                self.failed(method, Some(&call), &Fault::Crowded(reason.to_owned()))
-            }
+            Ok(Decoded::Call(call)) => self.failed(
+                method,
+                Some((&call, client)),
+                &Fault::Crowded(reason.to_owned()),
+            ),
             Ok(Decoded::Refused(error)) if method == Method::VolumeGet => {
                 self.refused(method, None, &error)
             }
@@ -564,13 +579,14 @@ impl Plugin {
     }
 
     /// Answers a `Get` that the driver did not answer.
-    fn look_up(&self, call: &Call, reason: &str) -> Reply {
+    fn look_up(&self, call: (&Call, &Client), reason: &str) -> Reply {
         self.catalogued(call, reason).unwrap_or(Reply::Close)
     }
 
-    fn catalogued(&self, call: &Call, reason: &str) -> Option<Reply> {
+    fn catalogued(&self, (call, client): (&Call, &Client), reason: &str) -> Option<Reply> {
         let data = self.shared.store.directory();
-        let answer = from_catalogue(&self.state, data, call, reason)?;
+        let mut answer = from_catalogue(&self.state, data, call, reason)?;
+        translate(&self.state, client, call, &mut answer);
         Some(Reply::ok(encode(&answer)))
     }
 }

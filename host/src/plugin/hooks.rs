@@ -152,6 +152,10 @@ impl Plugin {
             call.function(),
             version.environment.log_bytes,
         ));
+        let client = Client {
+            settings: self.shared.relays.settings(&self.name).unwrap_or_default(),
+            ..Client::default()
+        };
         let run = Run {
             store: &self.shared.store,
             state: &self.state,
@@ -159,7 +163,8 @@ impl Plugin {
             log: &log,
             ledger: &self.shared.ledger,
             key,
-            client: &Client::default(),
+            client: &client,
+            relays: &self.shared.relays,
             deadline: hook.deadline,
             note: hook.note,
             leash: hook.leash,
@@ -178,6 +183,7 @@ fn to_guest(fact: &ledger::Fact) -> Option<lifecycle::Fact> {
             // Nothing that happens to the machine takes one.
             Kind::Secret => return None,
             Kind::Path => lifecycle::Subject::Directory,
+            Kind::Relay => return None,
         },
         key: fact.key.clone(),
         fate: match fact.fate {

@@ -24,6 +24,7 @@ pub use swap::SwapError;
 pub use version::Version;
 
 use crate::ledger::Ledger;
+use crate::relay::Relays;
 use crate::store::{PluginState, Store, StoreError, UndoKey};
 use log::PluginLog;
 use rejections::Rejections;
@@ -40,6 +41,8 @@ pub struct Shared {
     pub calls: Arc<Semaphore>,
     /// What is on the machine.
     pub ledger: Arc<Ledger>,
+    /// The relays that are there.
+    pub relays: Arc<Relays>,
     /// Where guests run: threads of their own, so that one that computes never holds the thread that watches the sockets.
     pub guests: tokio::runtime::Handle,
 }

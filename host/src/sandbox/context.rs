@@ -15,6 +15,7 @@ use crate::config;
 use crate::ledger::Effects;
 use crate::outbound::Client;
 use crate::plugin::log::{CallLog, GuestStream};
+use crate::relay;
 use crate::store::{Quota, Transaction};
 
 /// Handles that a guest may hold at once.
@@ -57,6 +58,8 @@ pub struct CallContext {
     pub limits: InstanceLimits,
     /// The plugin that is called.
     pub environment: Arc<PluginEnvironment>,
+    /// What users have set: it goes over the operator's configuration.
+    pub settings: Arc<relay::Settings>,
     /// The call's view of the state; none while a component is only asked what it is.
     pub transaction: Option<Transaction>,
     /// What the call has done to the machine, to be kept or undone.
@@ -95,6 +98,7 @@ impl CallContext {
             limits: InstanceLimits::new(environment.memory),
             http: Http::new(environment.http.clone(), Arc::clone(&log), deadline),
             environment,
+            settings: Arc::default(),
             transaction: None,
             effects: Effects::none(),
             log,

@@ -206,7 +206,8 @@ async fn ask(driver: &Driver) -> wasmtime::Result<Description> {
     let deadline = Instant::now() + DESCRIBE_DEADLINE;
     let log = Arc::new(CallLog::discard());
     let asked = async {
-        let mut instance = Instance::new(driver, &environment, log, deadline).await?;
+        let mut instance =
+            Instance::new(driver, &environment, &Arc::default(), log, deadline).await?;
         describe(&mut instance.store, &instance.exports).await
     };
     match tokio::time::timeout(DESCRIBE_DEADLINE, asked).await {

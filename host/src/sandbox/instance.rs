@@ -11,6 +11,7 @@ use super::context::{CallContext, PluginEnvironment};
 use super::driver::Driver;
 use super::invoke::Exports;
 use crate::plugin::log::CallLog;
+use crate::relay;
 
 /// Bytes that a guest may hand over in one call of the host. Docker's largest message, a base64 body of 4 MiB with its headers, stays below.
 const HOSTCALL_FUEL: usize = 8 << 20;
@@ -44,10 +45,12 @@ impl Instance {
     pub async fn new(
         driver: &Driver,
         environment: &Arc<PluginEnvironment>,
+        settings: &Arc<relay::Settings>,
         log: Arc<CallLog>,
         deadline: Instant,
     ) -> wasmtime::Result<Instance> {
-        let context = CallContext::new(Arc::clone(environment), log, deadline);
+        let mut context = CallContext::new(Arc::clone(environment), log, deadline);
+        context.settings = Arc::clone(settings);
         let mut store = Store::new(driver.engine(), context);
         store.limiter(|context| &mut context.limits);
         store.set_hostcall_fuel(HOSTCALL_FUEL);
@@ -109,7 +112,7 @@ impl WarmPool {
         }
     }
 
-    /// An instance for a call: a kept one, or a new one.
+    /// An instance for a call under these settings: a kept one, which may remember what it read of them, or a new one.
     ///
     /// # Errors
     /// See [`Instance::new`].
@@ -117,23 +120,32 @@ impl WarmPool {
         &self,
         driver: &Driver,
         environment: &Arc<PluginEnvironment>,
+        settings: &Arc<relay::Settings>,
         log: &Arc<CallLog>,
         deadline: Instant,
     ) -> wasmtime::Result<Instance> {
-        let kept = if self.reuse > 1 {
-            self.idle.lock().pop()
-        } else {
-            None
-        };
-        match kept {
+        match self.kept(settings) {
             Some(mut instance) => {
                 ALL_IDLE.fetch_sub(1, Ordering::Relaxed);
                 instance.begin(deadline);
                 instance.store.data().log.redirect(log);
                 Ok(instance)
             }
-            None => Instance::new(driver, environment, Arc::clone(log), deadline).await,
+            None => {
+                let log = Arc::clone(log);
+                Instance::new(driver, environment, settings, log, deadline).await
+            }
         }
+    }
+
+    fn kept(&self, settings: &relay::Settings) -> Option<Instance> {
+        if self.reuse <= 1 {
+            return None;
+        }
+        let mut idle = self.idle.lock();
+        let suits = |instance: &Instance| *instance.store.data().settings == *settings;
+        let index = idle.iter().rposition(suits)?;
+        Some(idle.remove(index))
     }
 
     /// Takes an instance back after a call that ended well. One that trapped, ran out of time or was cancelled must be dropped instead: its
@@ -144,6 +156,15 @@ impl WarmPool {
             return;
         }
         let mut idle = self.idle.lock();
+        // Those of other settings may never be asked for again.
+        let settings = &instance.store.data().settings;
+        let other = |kept: &Instance| kept.store.data().settings != *settings;
+        if idle.len() == MAX_IDLE
+            && let Some(index) = idle.iter().position(other)
+        {
+            drop(idle.remove(index));
+            ALL_IDLE.fetch_sub(1, Ordering::Relaxed);
+        }
         if idle.len() < MAX_IDLE && ALL_IDLE.fetch_add(1, Ordering::Relaxed) < MAX_ALL_IDLE {
             idle.push(instance);
         } else if idle.len() < MAX_IDLE {

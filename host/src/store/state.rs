@@ -34,6 +34,9 @@ pub struct VolumeUse {
     pub count: u32,
     /// The engine process that did. An engine that was killed ends no uses.
     pub engine: EngineProcess,
+    /// Docker's ID of the relay that it came through, if it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relay: Option<String>,
 }
 
 /// A process that speaks to a plugin's socket: an engine, usually.

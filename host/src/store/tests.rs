@@ -115,6 +115,7 @@ fn volume(name: &str) -> VolumeRecord {
             id: "a use".to_owned(),
             count: 2,
             engine: EngineProcess::default(),
+            relay: Some("relay".into()),
         }],
     }
 }

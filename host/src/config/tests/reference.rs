@@ -98,6 +98,7 @@ fn the_annotated_files_hold_every_key_and_the_defaults() {
         "grants.blobs.remote.s3",
         "limits",
         "instances",
+        "relay",
     ] {
         let header = if table.is_empty() {
             String::new()
@@ -179,15 +180,23 @@ fn the_annotated_files_hold_every_key_and_the_defaults() {
         BlobStore::Directory(_) => panic!("it is a bucket"),
     };
     assert_eq!(store(grants.blobs.as_ref().unwrap()), store(&usual));
-    let whole = ["ca", "client-certificate", "client-key", "background"]
-        .iter()
-        .fold(plugin_file.to_owned(), |text, key| {
-            text.replace(&format!("# {key} = "), &format!("{key} = "))
-        });
+    let whole = [
+        "ca",
+        "client-certificate",
+        "client-key",
+        "background",
+        "description",
+        "args",
+    ]
+    .iter()
+    .fold(plugin_file.to_owned(), |text, key| {
+        text.replace(&format!("# {key} = "), &format!("{key} = "))
+    });
     let whole = plugin(&whole).unwrap();
     assert_eq!(whole.limits.background.unwrap().as_secs(), 600);
     let http = whole.grants.http.clone().unwrap();
     assert_eq!(http.client_key.unwrap().as_str(), "client-key");
+    assert_eq!(whole.relay.args.as_ref().unwrap().value, ["-v"]);
     assert!(whole.files().contains(&"/drivers/corp-ca.pem".into()));
     for (uncommented, expected) in [("# deadline = \"30s\"", Some(30)), ("", None)] {
         let text = plugin_file.replace(
@@ -207,7 +216,17 @@ fn the_annotated_files_hold_every_key_and_the_defaults() {
             expected
         );
     }
-    let text = daemon_file.replace("# socket-group", "socket-group");
+    let text = ["socket-group", "relay", "registry"]
+        .iter()
+        .fold(daemon_file.to_owned(), |text, key| {
+            text.replace(&format!("# {key} = "), &format!("{key} = "))
+        });
+    let written = daemon(&text).unwrap();
+    assert!(written.registry.unwrap().ip().is_loopback());
+    assert_eq!(
+        written.relay_directory(),
+        Daemon::default().relay_directory()
+    );
     assert_eq!(
         daemon(&text).unwrap().socket_group.as_deref(),
         Some("docker")

@@ -31,7 +31,7 @@ use point::Point;
 use worker::{Request, Worker};
 
 pub use super::images::Filesystem;
-pub use table::{MountInfo, mount_table, mounted_below};
+pub use table::{MountInfo, holding, mount_table, mounted_below};
 
 /// A mount: all that is needed to make it, to take it away, and to find it again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -301,7 +301,7 @@ pub fn look(mount: &Mount) -> Result<Presence, MachineError> {
         Some((info, covered)) => (info, covered),
         None => return Ok(Presence::Absent),
     };
-    if !covered.is_empty() {
+    if covered.iter().any(|below| !info.is_copy_of(below)) {
         return Ok(Presence::Changed(format!(
             "holds {} mounts, one over another",
             layers.len()

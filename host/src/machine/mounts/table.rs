@@ -60,7 +60,16 @@ impl MountInfo {
             )
     }
 
-    fn parse(line: &[u8]) -> Option<MountInfo> {
+    /// Whether both are the same mount, which was made once and spread from one place to the other. A directory that is mounted onto itself
+    /// shares what is mounted below it with what it covers.
+    pub(super) fn is_copy_of(&self, other: &MountInfo) -> bool {
+        !self.propagation.is_empty()
+            && self.propagation == other.propagation
+            && (&self.device, &self.root) == (&other.device, &other.root)
+    }
+
+    /// Reads a line of the table; none if it makes no sense.
+    pub fn parse(line: &[u8]) -> Option<MountInfo> {
         let mut fields = line.split(|byte| *byte == b' ');
         let id = number(fields.next()?)?;
         let parent = number(fields.next()?)?;
@@ -168,7 +177,7 @@ pub fn mounted_below(path: &Path) -> Result<Vec<MountInfo>, MachineError> {
 }
 
 /// The mount that a path lies in, as far as the table alone tells.
-pub(super) fn holding<'a>(table: &'a [MountInfo], path: &Path) -> Option<&'a MountInfo> {
+pub fn holding<'a>(table: &'a [MountInfo], path: &Path) -> Option<&'a MountInfo> {
     // Of mounts at one place the last one covers the others.
     table
         .iter()
