@@ -192,6 +192,27 @@ impl Engine {
         command
     }
 
+    /// A program of this machine on the engine's network and among its mounts, also where the engine has a tree of its own: there it finds that
+    /// tree's libraries, and nothing else of this machine. It dies with the thread that starts it.
+    ///
+    /// # Errors
+    /// It cannot be copied to where the engine sees it.
+    pub fn within(&self, program: &Path) -> Result<Command> {
+        let copy = self.shared().join(program.file_name().context("no name")?);
+        if !copy.exists() {
+            fs::copy(program, &copy).with_context(|| format!("cannot copy {}", copy.display()))?;
+        }
+        let namespaces = self.state().join("ns");
+        let mut command = Command::new("nsenter");
+        command
+            .arg(format!("--net={}", namespaces.join("net").display()))
+            .arg(format!("--mount={}", namespaces.join("mnt").display()))
+            .args(["--wd=/", "--", "setpriv", "--pdeathsig", "KILL", "--"])
+            .arg(copy)
+            .stdin(Stdio::null());
+        Ok(command)
+    }
+
     /// Runs a shell script [`beside`](Engine::beside) the engine and returns what it printed.
     ///
     /// # Errors
@@ -222,6 +243,16 @@ impl Engine {
     /// It ended instead; with the end of its log.
     pub fn serve_inside(&self, site: &Site) -> Result<Daemon> {
         let mut daemon = site.spawn_as(self.beside(files::daemon()?), &[])?;
+        daemon.wait_ready()?;
+        Ok(daemon)
+    }
+
+    /// Starts a daemon [`within`](Engine::within) the engine and waits until it is ready.
+    ///
+    /// # Errors
+    /// It ended instead; with the end of its log.
+    pub fn serve_within(&self, site: &Site) -> Result<Daemon> {
+        let mut daemon = site.spawn_as(self.within(&files::daemon()?)?, &[])?;
         daemon.wait_ready()?;
         Ok(daemon)
     }
