@@ -12,4 +12,5 @@ pub mod engine;
 pub mod files;
 pub mod measure;
 pub mod skip;
+pub mod wapi;
 pub mod world;

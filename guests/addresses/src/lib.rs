@@ -10,7 +10,7 @@ mod model_tests;
 mod offer;
 mod owners;
 pub mod pools;
-mod record;
+pub mod record;
 mod reserved;
 mod state;
 pub mod subnet;

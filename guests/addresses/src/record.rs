@@ -95,18 +95,18 @@ impl Range {
 
 /// A pool's name, `SPACE/SUBNET` or `SPACE/SUBNET/RANGE`, in its parts.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Id<'a> {
+pub struct Id<'a> {
     /// The address space.
-    pub(crate) space: &'a str,
+    pub space: &'a str,
     /// The subnet.
-    pub(crate) subnet: IpNet,
+    pub subnet: IpNet,
     /// The range, if it is not all of the subnet.
-    pub(crate) sub_pool: Option<IpNet>,
+    pub sub_pool: Option<IpNet>,
 }
 
 impl<'a> Id<'a> {
     /// Reads a name; none if it cannot be one of this driver's.
-    pub(crate) fn parse(text: &'a str) -> Option<Self> {
+    pub fn parse(text: &'a str) -> Option<Self> {
         let (space, rest) = text.split_once('/')?;
         let (subnet, sub_pool) = match rest.match_indices('/').nth(1) {
             Some((at, _)) => (rest.get(..at)?, rest.get(at + 1..)),
@@ -151,7 +151,7 @@ impl<'a> Id<'a> {
 }
 
 /// That nobody holds a pool of this name.
-pub(crate) fn not_held(id: &str) -> Error {
+pub fn not_held(id: &str) -> Error {
     Error::not_found(format!(
         "pool {id:?} is not held; the network that it belonged to has to be created again"
     ))

@@ -13,6 +13,7 @@ mod config;
 mod crash;
 mod endpoint;
 mod hostile;
+mod infoblox;
 mod ipam;
 mod protocol;
 mod swap;
