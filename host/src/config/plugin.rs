@@ -15,6 +15,7 @@ use super::grants::Grants;
 use super::{
     ConfigError, Endpoint, PluginName, Relay, SecretName, SecretSource, Value, deadlines, units,
 };
+use crate::protocol::describe::Scope;
 use crate::sandbox::MAX_MEMORY;
 
 const KIB: u64 = 1 << 10;
@@ -32,6 +33,8 @@ pub struct Plugin {
     pub names: Option<Vec<PluginName>>,
     /// The versions that may serve; none is any.
     pub version: Option<Pin>,
+    /// How far Docker takes its networks and volumes to reach; none is what the driver says.
+    pub scope: Option<Scope>,
     /// How Docker finds it; none is its socket in the plugins directory.
     pub endpoint: Option<Endpoint>,
     /// What the driver reads through `wasi:config`.

@@ -120,6 +120,7 @@ impl Plugin {
         let call = match protocol::decode(method, body) {
             Ok(Decoded::Call(call)) => call,
             Ok(Decoded::Constant) => {
+                let description = serving.version.described();
                 return Reply::ok(description.answer(method).unwrap_or_default());
             }
             Ok(Decoded::Answered(answer)) => return Reply::ok(encode(&answer)),

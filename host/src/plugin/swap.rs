@@ -70,10 +70,10 @@ impl Plugin {
     /// When it must not serve. The version before keeps serving then.
     pub async fn swap(&self, version: Version) -> Result<(), SwapError> {
         let _one_at_a_time = self.swapping.lock().await;
-        let description = version.driver.description();
+        let description = version.described();
         match self.published() {
             Some(published) => {
-                if let Some(difference) = published.difference(description) {
+                if let Some(difference) = published.difference(&description) {
                     return Err(SwapError::Identity {
                         plugin: self.name.clone(),
                         difference,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config;
-use crate::protocol::Method;
+use crate::protocol::{Description, Method};
 use crate::sandbox::{Driver, PluginEnvironment, WarmPool};
 
 /// A driver and its settings. A change of either makes another version.
@@ -28,6 +28,11 @@ impl Version {
     /// What tells this version from others: the component's digest and everything that the operator set, configuration values included.
     pub fn identity(&self) -> String {
         identity(self.driver.digest(), &self.settings, &self.environment)
+    }
+
+    /// What Docker is told of it: what the driver says of itself, with the operator's word over it.
+    pub fn described(&self) -> Description {
+        self.driver.description().clone().reaching(self.settings.scope)
     }
 
     /// How long a call of this method may take.

@@ -170,6 +170,19 @@ impl Description {
         }
     }
 
+    /// The same with the operator's word on how far its networks and volumes reach, if there is one.
+    #[must_use]
+    pub fn reaching(mut self, scope: Option<Scope>) -> Description {
+        if let Some(scope) = scope {
+            self.volume = self.volume.map(|_| VolumeCapabilities { scope });
+            self.network = self.network.map(|network| NetworkCapabilities {
+                scope,
+                ..network
+            });
+        }
+        self
+    }
+
     /// The kinds of the driver.
     pub fn kinds(&self) -> impl Iterator<Item = Kind> + '_ {
         Kind::ALL.into_iter().filter(|kind| self.has(*kind))
@@ -320,6 +333,20 @@ mod tests {
         let constants = Method::ALL.iter().filter(|method| method.is_capabilities());
         assert_eq!(constants.count(), 4);
         assert_eq!(description.answer(Method::VolumeGet), None);
+    }
+
+    #[test]
+    fn the_operator_can_say_how_far_a_plugin_reaches() {
+        let said = everything();
+        assert_eq!(said.clone().reaching(None), said);
+        let global = said.clone().reaching(Some(Scope::Global));
+        for method in [Method::VolumeCapabilities, Method::NetworkGetCapabilities] {
+            let text = String::from_utf8(global.answer(method).unwrap()).unwrap();
+            assert!(text.contains(r#""Scope":"global""#), "{text}");
+        }
+        assert_eq!(global.reaching(Some(Scope::Local)), said);
+        let none = Description::default();
+        assert_eq!(none.clone().reaching(Some(Scope::Global)), none);
     }
 
     #[test]
