@@ -11,15 +11,24 @@ use crate::{
 const PORTS: std::ops::RangeInclusive<u16> = 32768..=60999;
 
 impl Machine {
-    fn taken(&self, transport: Transport, address: Option<IpAddr>, port: u16) -> bool {
+    /// Whether a port is taken. Each IP version has ports of its own.
+    fn taken(
+        &self,
+        transport: Transport,
+        is_ipv4: bool,
+        address: Option<IpAddr>,
+        port: u16,
+    ) -> bool {
         let clashes = |rule: &testing::Rule| match rule {
             testing::Rule::Publish {
                 transport: other_transport,
                 host_address: other_address,
                 host_port: other_port,
+                container_address,
                 ..
             } => {
                 *other_transport == transport
+                    && container_address.is_ipv4() == is_ipv4
                     && *other_port == port
                     && (address.is_none() || other_address.is_none() || *other_address == address)
             }
@@ -43,7 +52,8 @@ impl Machine {
             );
         }
         // The set itself is not there yet: the ports that it has so far are under its key.
-        let free = |port: &u16| !self.taken(transport, host_address, *port);
+        let is_ipv4 = container_address.is_ipv4();
+        let free = |port: &u16| !self.taken(transport, is_ipv4, host_address, *port);
         let host_port = match wish.host_port {
             0 => PORTS.into_iter().find(free),
             port => Some(port).filter(free),
