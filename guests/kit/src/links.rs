@@ -53,6 +53,11 @@ impl Link {
         sys::set_isolated(&self.0, isolated)
     }
 
+    /// Lets frames leave by the port of a bridge that they came in by: a container reaches itself under an address of the machine's.
+    pub fn set_hairpin(&self, hairpin: bool) -> Result<()> {
+        sys::set_hairpin(&self.0, hairpin)
+    }
+
     /// Adds an address.
     pub fn add_address(&self, address: IpNet) -> Result<()> {
         sys::add_address(&self.0, address)

@@ -95,6 +95,8 @@ pub struct Link {
     pub master: Option<String>,
     /// Whether it is kept from other ports that are kept so too.
     pub isolated: bool,
+    /// Whether frames may leave by it that came in by it.
+    pub hairpin: bool,
     /// Its addresses.
     pub addresses: Vec<IpNet>,
     /// Its routes.

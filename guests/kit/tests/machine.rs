@@ -184,6 +184,8 @@ fn a_pair_goes_as_it_came() {
     let (one, other) = links::create_pair("one", "other", Settings::up().mac(mac)).unwrap();
     one.set_master(Some(&bridge)).unwrap();
     one.set_isolated(true).unwrap();
+    one.set_hairpin(true).unwrap();
+    assert_eq!(refusal(other.set_hairpin(true)), Refusal::Invalid);
     assert_eq!(refusal(other.set_master(Some(&one))), Refusal::Invalid);
     testing::move_link("other", false);
     assert_eq!(refusal(other.set_mtu(1400)), Refusal::NotFound);

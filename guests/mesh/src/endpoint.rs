@@ -168,6 +168,9 @@ impl Endpoint {
     }
 
     fn put_up(&mut self, endpoint_id: &str) -> Result<()> {
+        // A container may use its own port by the machine's address, and where bridges ask the packet filter, that is a frame which goes
+        // back to where it came from.
+        links::open(&port(endpoint_id))?.set_hairpin(true)?;
         let link = links::open(&network::bridge(&self.network))?;
         let addresses: Vec<IpAddr> = self.addresses.iter().map(IpNet::addr).collect();
         for (number, binding) in self.ports.iter_mut().enumerate() {

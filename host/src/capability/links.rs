@@ -147,6 +147,20 @@ impl wit::HostLink for CallContext {
         answered(self.edit(&link, edit).await)
     }
 
+    async fn set_hairpin(
+        &mut self,
+        link: Resource<LinkHandle>,
+        hairpin: bool,
+    ) -> wasmtime::Result<Answer<()>> {
+        let edit = self.link_of(&link).map(|(_, link)| {
+            Edit::Port(BridgePort {
+                hairpin,
+                ..link.port.unwrap_or_default()
+            })
+        });
+        answered(self.edit(&link, edit).await)
+    }
+
     async fn add_address(
         &mut self,
         link: Resource<LinkHandle>,

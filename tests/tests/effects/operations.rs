@@ -157,6 +157,7 @@ pub(crate) const ALL: &[Operation] = &[
         "bridge b; pair a p; master p b; isolate p",
         "noisolate p",
     ),
+    one("hairpin", "bridge b; pair a p; master p b", "hairpin p"),
     one(
         "masquerade",
         "bridge b; addr b 10.9.0.1/24",

@@ -86,6 +86,7 @@ fn add(
         here: true,
         master: None,
         isolated: false,
+        hairpin: false,
         addresses: Vec::new(),
         routes: Vec::new(),
         fdb: Vec::new(),
@@ -210,6 +211,16 @@ pub(crate) fn set_isolated(link: &Link, isolated: bool) -> Result<()> {
             return refuse(Refusal::Invalid, "only a port of a bridge can be isolated");
         }
         link.isolated = isolated;
+        Ok(())
+    })
+}
+
+pub(crate) fn set_hairpin(link: &Link, hairpin: bool) -> Result<()> {
+    extend(link, |link| {
+        if link.master.is_none() {
+            return refuse(Refusal::Invalid, "only a port of a bridge can be a hairpin");
+        }
+        link.hairpin = hairpin;
         Ok(())
     })
 }

@@ -91,6 +91,10 @@ pub(crate) fn set_isolated(link: &Link, isolated: bool) -> Result<()> {
     link.set_isolated(isolated).map_err(refused)
 }
 
+pub(crate) fn set_hairpin(link: &Link, hairpin: bool) -> Result<()> {
+    link.set_hairpin(hairpin).map_err(refused)
+}
+
 pub(crate) fn add_address(link: &Link, address: IpNet) -> Result<()> {
     link.add_address(to_cidr(address)).map_err(refused)
 }
