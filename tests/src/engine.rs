@@ -176,6 +176,34 @@ impl Engine {
         self.state().join("docker.sock")
     }
 
+    /// Lays a cable from the engine's network to another's: a link of this name in each, with these addresses. It goes with either network.
+    ///
+    /// # Errors
+    /// There is such a link already.
+    pub fn connect(&self, other: &Engine, link: &str, addresses: [&str; 2]) -> Result<()> {
+        let network = |engine: &Engine| engine.state().join("ns/net").display().to_string();
+        let [own, others] = addresses;
+        let script = format!(
+            "ip link add {link} type veth peer name {link} netns {far}
+             ip addr add {own} dev {link}; ip link set {link} up
+             nsenter --net={far} ip addr add {others} dev {link}
+             nsenter --net={far} ip link set {link} up",
+            far = network(other)
+        );
+        // Not among the engine's mounts, which do not show where the other one's network is held.
+        let output = Command::new("nsenter")
+            .arg(format!("--net={}", network(self)))
+            .args(["--", "sh", "-ec", &script])
+            .stdin(Stdio::null())
+            .output()?;
+        ensure!(
+            output.status.success(),
+            "{script}: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+        Ok(())
+    }
+
     /// A program of this machine on the engine's network. Among the engine's mounts as well, unless that has a tree of its own: then what is
     /// mounted below [`shared`](Engine::shared) reaches the engine by propagation. It dies with the thread that starts it.
     pub fn beside(&self, program: impl AsRef<OsStr>) -> Command {

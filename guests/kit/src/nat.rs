@@ -24,7 +24,7 @@ use crate::{Link, Result, Transport, sys};
 pub struct Publish<'a> {
     /// The protocol.
     pub transport: Transport,
-    /// The machine's address; none is each that it has.
+    /// The machine's address; none is each that it has, the unspecified one of an IP version each of that version.
     pub host_address: Option<IpAddr>,
     /// The machine's port; 0 lets the host choose one of the granted ones.
     pub host_port: u16,

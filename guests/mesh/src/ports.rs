@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
 use dockside_driver::{
@@ -54,9 +54,14 @@ impl Binding {
     }
 
     fn rule<'a>(&self, host_port: u16, target: IpAddr, link: &'a Link) -> Result<Rule<'a>> {
+        // Every address of the machine is every one of the container's IP version: the other version has the same port for its own.
+        let every = match target {
+            IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
         Ok(Rule::Publish(Publish {
             transport: self.transport.parse()?,
-            host_address: self.host_address,
+            host_address: self.host_address.or(Some(every)),
             host_port,
             container_address: target,
             container_port: self.container_port,

@@ -186,9 +186,9 @@ fn is_taken(
     port: u16,
     taken: &[Published],
 ) -> bool {
-    taken.iter().any(|(of, at, number)| {
-        *of == transport && *number == port && (at.is_none() || host.is_none() || *at == host)
-    })
+    taken
+        .iter()
+        .any(|(of, at, number)| *of == transport && *number == port && machine::overlap(*at, host))
 }
 
 fn invalid(reason: String) -> Error {

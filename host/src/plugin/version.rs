@@ -32,7 +32,10 @@ impl Version {
 
     /// What Docker is told of it: what the driver says of itself, with the operator's word over it.
     pub fn described(&self) -> Description {
-        self.driver.description().clone().reaching(self.settings.scope)
+        self.driver
+            .description()
+            .clone()
+            .reaching(self.settings.scope)
     }
 
     /// How long a call of this method may take.

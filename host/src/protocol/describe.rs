@@ -175,10 +175,9 @@ impl Description {
     pub fn reaching(mut self, scope: Option<Scope>) -> Description {
         if let Some(scope) = scope {
             self.volume = self.volume.map(|_| VolumeCapabilities { scope });
-            self.network = self.network.map(|network| NetworkCapabilities {
-                scope,
-                ..network
-            });
+            self.network = self
+                .network
+                .map(|network| NetworkCapabilities { scope, ..network });
         }
         self
     }

@@ -14,6 +14,7 @@ mod bridges;
 mod differential;
 mod effects;
 mod helpers;
+mod hosts;
 mod kills;
 mod mesh;
 mod mounts;
@@ -178,6 +179,7 @@ on_both_engines! {
     kills::nothing_is_unmounted_under_a_container_when_the_engine_is_killed,
     mesh::networks_connect_their_containers_and_nobody_else,
     mesh::networks_survive_kills_and_restarts,
+    hosts::containers_of_two_hosts_are_on_one_network,
     mounts::a_disk_image_is_a_volume_with_a_size_limit,
     mounts::a_volume_in_memory_has_a_size_limit,
     mounts::the_driver_unmounts_after_the_last_use,

@@ -50,7 +50,7 @@ pub(crate) fn ping(engine: &Engine, from: &str, to: &str) -> Result<()> {
         .map(drop)
 }
 
-fn is_unreachable(engine: &Engine, from: &str, to: &str) -> Result<()> {
+pub(crate) fn is_unreachable(engine: &Engine, from: &str, to: &str) -> Result<()> {
     let said = engine.docker_fails(&["exec", from, "ping", "-c", "1", "-W", "1", to])?;
     ensure!(!said.contains("OCI"), "{said}");
     Ok(())

@@ -34,7 +34,7 @@ use serde::{Deserialize, Serialize};
 
 pub use base::MARK;
 pub use forwarding::{Family, turn_on_forwarding};
-pub use ports::{first_free, port_free};
+pub use ports::{first_free, overlap, port_free};
 
 use super::{ErrorKind, MachineError, Presence};
 use listing::{Listing, Overview};

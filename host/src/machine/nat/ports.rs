@@ -7,12 +7,11 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto};
 
 use super::Transport;
-use super::check::bound;
 use super::listing;
 use crate::machine::MachineError;
 
-/// Whether a port of the host is free: not published by dockside, and no process has it. `host` is an address of the host; none, or the
-/// unspecified one, stands for all. A moment later it can be taken: [`perform`](super::perform) refuses only what dockside itself has.
+/// Whether a port of the host is free: not published by dockside, and no process has it. `host` is an address of the host; none stands for
+/// all, and the unspecified one of an IP version for all of that version. A moment later it can be taken: [`perform`](super::perform) refuses only what dockside itself has.
 pub fn port_free(transport: Transport, host: Option<IpAddr>, port: u16) -> bool {
     first_free(transport, host, [port]).is_some()
 }
@@ -23,12 +22,23 @@ pub fn first_free(
     host: Option<IpAddr>,
     ports: impl IntoIterator<Item = u16>,
 ) -> Option<u16> {
-    let host = bound(host);
     // If the table cannot be read, publishing will say why.
     let published = published(transport, host).unwrap_or_default();
     ports
         .into_iter()
         .find(|port| !published.contains(port) && unused(transport, host, *port))
+}
+
+/// Whether a port at one address of the host and the same at another are in each other's way. None, and the unspecified address of an IP
+/// version, stand for many.
+pub fn overlap(one: Option<IpAddr>, other: Option<IpAddr>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => {
+            let many = one.is_unspecified() || other.is_unspecified();
+            one == other || many && one.is_ipv4() == other.is_ipv4()
+        }
+        _ => true,
+    }
 }
 
 fn unused(transport: Transport, host: Option<IpAddr>, port: u16) -> bool {
@@ -66,7 +76,7 @@ fn published(transport: Transport, host: Option<IpAddr>) -> Result<HashSet<u16>,
             let (address, protocol) = key
                 .rsplit_once(" . ")
                 .map_or((None, key), |(address, protocol)| (Some(address), protocol));
-            let same = |address: &str| host.is_none_or(|host| address == host.to_string());
+            let same = |address: &str| overlap(host, address.parse().ok());
             if protocol == transport.name()
                 && address.is_none_or(same)
                 && let Ok(port) = port.parse()

@@ -11,27 +11,22 @@ use crate::{
 const PORTS: std::ops::RangeInclusive<u16> = 32768..=60999;
 
 impl Machine {
-    /// Whether a port is taken. Each IP version has ports of its own.
-    fn taken(
-        &self,
-        transport: Transport,
-        is_ipv4: bool,
-        address: Option<IpAddr>,
-        port: u16,
-    ) -> bool {
+    fn taken(&self, transport: Transport, address: Option<IpAddr>, port: u16) -> bool {
+        // None, and the unspecified address of an IP version, stand for many.
+        let overlap = |other: Option<IpAddr>| match (address, other) {
+            (Some(one), Some(other)) => {
+                let many = one.is_unspecified() || other.is_unspecified();
+                one == other || many && one.is_ipv4() == other.is_ipv4()
+            }
+            _ => true,
+        };
         let clashes = |rule: &testing::Rule| match rule {
             testing::Rule::Publish {
                 transport: other_transport,
                 host_address: other_address,
                 host_port: other_port,
-                container_address,
                 ..
-            } => {
-                *other_transport == transport
-                    && container_address.is_ipv4() == is_ipv4
-                    && *other_port == port
-                    && (address.is_none() || other_address.is_none() || *other_address == address)
-            }
+            } => *other_transport == transport && *other_port == port && overlap(*other_address),
             _ => false,
         };
         self.rules.values().flatten().any(clashes)
@@ -52,8 +47,7 @@ impl Machine {
             );
         }
         // The set itself is not there yet: the ports that it has so far are under its key.
-        let is_ipv4 = container_address.is_ipv4();
-        let free = |port: &u16| !self.taken(transport, is_ipv4, host_address, *port);
+        let free = |port: &u16| !self.taken(transport, host_address, *port);
         let host_port = match wish.host_port {
             0 => PORTS.into_iter().find(free),
             port => Some(port).filter(free),

@@ -96,6 +96,10 @@ on_a_machine! {
         for transport in [Transport::Tcp, Transport::Udp, Transport::Sctp] {
             assert!(!port_free(transport, None, 80));
             assert!(port_free(transport, None, 81));
+            // Each IP version has ports of its own.
+            let any = |text: &str| Some(text.parse().unwrap());
+            assert!(!port_free(transport, any("0.0.0.0"), 80));
+            assert!(port_free(transport, any("::"), 80));
         }
         sh("nft flush chain inet dockside d_ab");
         undo(&set).unwrap();
