@@ -24,6 +24,9 @@ const RETRY: Duration = Duration::from_secs(30);
 /// The longest pause between two tries to settle a call.
 const LONGEST_PAUSE: Duration = Duration::from_secs(600);
 
+/// How long the end of the daemon waits for what is under way. A driver may have been given hours for a turn of its timer.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Work that is done by one task at a time: a slow one must not pile up.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Job {
@@ -76,7 +79,10 @@ pub async fn run(catalog: Arc<Catalog>, ledger: Arc<Ledger>, mut stopped: watch:
         upkeep.begin_all();
     }
     // What is under way is a transaction: it is either finished or undone.
-    while upkeep.tasks.join_next().await.is_some() {}
+    let ended = async { while upkeep.tasks.join_next().await.is_some() {} };
+    if tokio::time::timeout(PATIENCE, ended).await.is_err() {
+        upkeep.tasks.shutdown().await;
+    }
 }
 
 impl Upkeep {

@@ -124,6 +124,9 @@ pub struct Limits {
     /// How long a verb of `dockside run` may take: nobody but an operator waits for it.
     #[serde(deserialize_with = "units::span::<_, 10, 86_400_000>")]
     pub run: Duration,
+    /// How long one turn of a driver's timer may take. The next turn begins when it is over.
+    #[serde(deserialize_with = "units::span::<_, 10, 86_400_000>")]
+    pub timers: Duration,
 }
 
 impl Default for Limits {
@@ -137,6 +140,7 @@ impl Default for Limits {
             deadlines: BTreeMap::new(),
             background: None,
             run: Duration::from_secs(600),
+            timers: Duration::from_secs(60),
         }
     }
 }
