@@ -72,7 +72,9 @@ impl Plugin {
         let call = lifecycle::Call::Tick {
             schedule: schedule.to_owned(),
         };
-        let _ = self.reported(&version, call, version.settings.limits.timers).await;
+        let _ = self
+            .reported(&version, call, version.settings.limits.timers)
+            .await;
     }
 
     /// Lets the driver settle what a failed call left elsewhere. Says whether it did.

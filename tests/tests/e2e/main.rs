@@ -15,6 +15,7 @@ mod differential;
 mod effects;
 mod helpers;
 mod hosts;
+mod image;
 mod kills;
 mod mesh;
 mod mounts;
@@ -177,6 +178,8 @@ on_both_engines! {
     helpers::a_helper_that_dies_is_started_again,
     helpers::a_helper_outlives_the_daemon,
     kills::nothing_is_unmounted_under_a_container_when_the_engine_is_killed,
+    image::volumes_are_limited_grow_and_go_back,
+    image::backups_survive_kills_and_come_back,
     mesh::networks_connect_their_containers_and_nobody_else,
     mesh::networks_survive_kills_and_restarts,
     hosts::containers_of_two_hosts_are_on_one_network,
