@@ -82,6 +82,32 @@ impl Connection {
         })
     }
 
+    /// Connects as a relay does: says in a line of JSON what it stands for, and waits to be let in.
+    ///
+    /// # Errors
+    /// Nobody listens, or it was not let in.
+    pub fn of_relay(socket: &Path, says: &Value) -> io::Result<Self> {
+        let mut connection = Self::open(socket)?;
+        connection.send(format!("{says}\n").as_bytes())?;
+        let mut welcome = [0; 3];
+        connection.stream.read_exact(&mut welcome)?;
+        if &welcome == b"ok\n" {
+            Ok(connection)
+        } else {
+            Err(ErrorKind::InvalidData.into())
+        }
+    }
+
+    /// One request and its answer.
+    ///
+    /// # Errors
+    /// The connection is gone, or what comes is no HTTP.
+    pub fn exchange(&mut self, method: &str, body: &Value) -> io::Result<Answer> {
+        let body = format!("{body}\n");
+        self.send_post(&format!("/{method}"), "", body.as_bytes())?;
+        self.receive()
+    }
+
     /// The socket itself, for tests that write something else than a request.
     pub fn stream(&mut self) -> &mut UnixStream {
         &mut self.stream

@@ -16,6 +16,7 @@ mod hostile;
 mod infoblox;
 mod ipam;
 mod protocol;
+mod relay;
 mod swap;
 mod verbs;
 mod volume;
