@@ -11,7 +11,7 @@ use tracing::Level;
 
 use crate::catalog::Catalog;
 use crate::config::OnDead;
-use crate::ledger::{Fact, Fate, Health, Kind, Ledger, Probed};
+use crate::ledger::{Fact, Fate, Health, Kind, Ledger, Probed, Revival};
 use crate::plugin::Plugin;
 use crate::store::StoreError;
 
@@ -246,8 +246,11 @@ async fn look_after_mounts(plugin: &Arc<Plugin>, ledger: &Arc<Ledger>, on_dead: 
                 };
                 let result = ledger.remount(name, &key, &version.settings).await;
                 (
-                    "it was mounted again",
-                    result.map_err(|error| error.to_string()),
+                    match result {
+                        Ok(Revival::Answers) => "it answers again",
+                        _ => "it was mounted again",
+                    },
+                    result.map(drop).map_err(|error| error.to_string()),
                 )
             }
             OnDead::Unmount => {

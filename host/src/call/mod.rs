@@ -23,10 +23,11 @@ pub use shown::translate;
 
 use crate::capability::directories::{DirectoryHandle, sweep};
 use crate::capability::links::LinkHandle;
+use crate::config::OnDead;
 use crate::ledger::{Effects, Ledger};
 use crate::plugin::Version;
 use crate::plugin::log::CallLog;
-use crate::protocol::{Answer, Call};
+use crate::protocol::{Answer, Call, one_line};
 use crate::relay::Relays;
 use crate::sandbox::bindings::types;
 use crate::sandbox::invoke::{Failure, Invocation, Names, invoke};
@@ -135,6 +136,9 @@ impl Run<'_> {
                     .await;
             }
             uses::Plan::Mounted(record) => {
+                if let Err(error) = self.revive(&record.name).await {
+                    return Ok(Attempt::Spared(Outcome::Refused(error)));
+                }
                 let answer = Answer::Mountpoint(catalogue::place(data, plugin, &record));
                 let shown = shown::show(self, &mut transaction, &effects, call, &answer).await;
                 return match shown {
@@ -224,6 +228,26 @@ impl Run<'_> {
                 Err(error.into())
             }
         }
+    }
+
+    /// Makes the mount of a volume again that others use already, where that is what the operator wants for one that died: a container must not
+    /// wait for the next look at it.
+    async fn revive(&self, volume: &str) -> Result<(), types::Error> {
+        let settings = &self.version.settings;
+        let remounts = settings
+            .grants
+            .mounts
+            .as_ref()
+            .is_some_and(|mounts| mounts.on_dead == OnDead::Remount);
+        let Some(key) = catalogue::mount_of(self.state, volume).filter(|_| remounts) else {
+            return Ok(());
+        };
+        let plugin = &self.version.environment.plugin;
+        let revived = self.ledger.revive(plugin, &key, settings).await;
+        revived.map_err(|error| types::Error {
+            code: types::ErrorCode::Unavailable,
+            message: format!("volume {}: {error}", one_line(volume, 200)),
+        })
     }
 
     /// Commits what the host knows without the driver.

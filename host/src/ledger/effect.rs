@@ -197,6 +197,21 @@ impl Effect {
         }
     }
 
+    /// Whether a mount that does not answer may answer again by itself: it has a helper at work that connects again, and a server to connect to.
+    ///
+    /// # Errors
+    /// When the helper waits for a server that cannot be reached, so that there is nothing to do now; or when the machine does not tell.
+    pub fn may_come_back(&self, runtime: &Path) -> Result<bool, MachineError> {
+        let Effect::Helper(mount) = self else {
+            return Ok(false);
+        };
+        match fuse::returns(mount, &place(runtime))? {
+            fuse::Return::Never => Ok(false),
+            fuse::Return::Now => Ok(true),
+            fuse::Return::Later(reason) => Err(MachineError::new(ErrorKind::Unreachable, reason)),
+        }
+    }
+
     /// Whether a mount shows this directory, or something in it, or the file.
     pub fn uses(&self, path: &Path) -> bool {
         let Effect::Mount(mount) = self else {

@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 
 pub use effect::{Effect, Kind, Secrets, relay_of};
 pub use effects::{Effects, Given, Guard, blocking, remove_unused, take_back};
-pub use inventory::{Finding, Health, Item, Probed, Repair};
+pub use inventory::{Finding, Health, Item, Probed, Repair, Revival};
 pub use recover::{Fact, Fate};
 
 use crate::catalog::plugin_root;
@@ -41,6 +41,8 @@ pub struct Ledger {
     calls: Mutex<HashSet<String>>,
     /// What plugins have still to be told, by name.
     facts: Mutex<HashMap<String, Vec<Fact>>>,
+    /// Whose turn it is to make a dead mount again, by plugin and key.
+    remaking: Mutex<HashMap<(String, String), Arc<tokio::sync::Mutex<()>>>>,
     /// How mounts did when they were looked at last, by plugin and key.
     health: Mutex<HashMap<(String, String), Health>>,
 }
@@ -56,6 +58,7 @@ impl Ledger {
             live: Mutex::default(),
             calls: Mutex::default(),
             facts: Mutex::default(),
+            remaking: Mutex::default(),
             health: Mutex::default(),
         })
     }

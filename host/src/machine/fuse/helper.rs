@@ -31,6 +31,8 @@ pub(super) struct Helper {
     pub(super) check: fn(&FuseMount, &[Chosen]) -> Result<(), MachineError>,
     /// The host that it connects to, and the port where it is not the usual one.
     pub(super) server: fn(&FuseMount, &[Chosen]) -> Result<Option<String>, MachineError>,
+    /// The host and the port that it connects to again by itself when the connection was lost; none for a helper that does not, or gives up.
+    pub(super) returns_to: fn(&FuseMount, &[Chosen]) -> Option<(String, u16)>,
     /// A file that was closed and is only in the cache as yet, for a helper that writes it to the server later.
     pub(super) unwritten: fn(&Path) -> Option<PathBuf>,
     /// How it is started.

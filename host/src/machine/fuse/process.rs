@@ -266,6 +266,19 @@ impl Mark {
             || !self.bearers(&programs)?.is_empty())
     }
 
+    /// Whether a process of this program bears it and is not stopped.
+    pub(super) fn is_at_work(&self, program: &str) -> Result<bool, MachineError> {
+        let bearers = self.bearers(&[program])?;
+        Ok(bearers.iter().any(|(pid, _)| {
+            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            // Behind the name, which can have anything in it but ends with the last parenthesis (proc_pid_stat(5)).
+            let state = stat
+                .rsplit_once(") ")
+                .and_then(|(_, rest)| rest.chars().next());
+            !matches!(state, None | Some('T' | 't' | 'Z' | 'X'))
+        }))
+    }
+
     /// Ends all processes that bear it: waits, asks, kills. With `hurry` it does not wait.
     pub(super) fn end(&self, hurry: bool) -> Result<(), MachineError> {
         let mut seen: Vec<(i32, OwnedFd)> = Vec::new();

@@ -61,6 +61,7 @@ pub(super) const HELPER: Helper = Helper {
     caches: true,
     check,
     server,
+    returns_to: |_, _| None,
     unwritten,
     plan,
 };

@@ -78,6 +78,7 @@ pub(super) const HELPER: Helper = Helper {
     check,
     server,
     // Closing a file waits until the server has it.
+    returns_to: |_, _| None,
     unwritten: |_| None,
     plan,
 };

@@ -78,6 +78,7 @@ pub(super) const HELPER: Helper = Helper {
     caches: false,
     check,
     server,
+    returns_to,
     // Closing a file waits until the server has it.
     unwritten: |_| None,
     plan,
@@ -157,6 +158,16 @@ fn server(mount: &FuseMount, chosen: &[Chosen]) -> Result<Option<String>, Machin
         Some(port) => format!("{host}:{port}"),
         None => host.to_owned(),
     }))
+}
+
+fn returns_to(mount: &FuseMount, chosen: &[Chosen]) -> Option<(String, u16)> {
+    value(chosen, "reconnect")?;
+    let (_, host, _) = parse(&mount.remote).ok()?;
+    let port = value(chosen, "port").map_or(Ok(22), str::parse).ok()?;
+    let bare = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
+    Some((bare.unwrap_or(host).to_owned(), port))
 }
 
 fn plan(request: &Request<'_>) -> Result<Plan, MachineError> {
