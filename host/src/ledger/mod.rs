@@ -10,7 +10,7 @@ mod inventory;
 mod recover;
 
 use std::collections::{HashMap, HashSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -90,7 +90,13 @@ impl Ledger {
 
     /// Where helper programs of a plugin write down which keys of servers they have taken for good.
     pub fn learned_hosts(&self, plugin: &str) -> PathBuf {
-        plugin_root(&self.data, "known-hosts", plugin).join("known_hosts")
+        let directory = plugin_root(Path::new(""), "", plugin);
+        // ssh would take a % for the beginning of a word to be replaced. No name of a plugin has a = in it.
+        let directory = directory.to_string_lossy().replace('%', "=");
+        self.data
+            .join("known-hosts")
+            .join(directory)
+            .join("known_hosts")
     }
 
     /// Reads a secret of a plugin: one of the operator's, or one that the host keeps.

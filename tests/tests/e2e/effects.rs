@@ -247,7 +247,7 @@ fn left(setup: &Setup) -> Result<Vec<String>> {
             found.push(format!("loop {}", file.trim()));
         }
     }
-    for part in ["volumes", "mounts", "images"] {
+    for part in ["volumes", "mounts", "images", "secrets"] {
         // A plugin's own directory is made once and stays.
         for plugin in entries(&setup.site.data.join(part)) {
             let files = entries(&plugin).into_iter();

@@ -1,128 +1,15 @@
 //! A volume that a helper program mounts: sshfs from a real SSH server.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-use std::process::{Child, Command};
 
 use anyhow::{Context, Result, ensure};
 use dockside_tests::daemon::until;
 use dockside_tests::engine::{Engine, Version};
-use dockside_tests::skip::skipped;
-use dockside_tests::world::is_installed;
+use rustix::process::{Pid, Signal};
 
 use crate::effects::{GRANTS, PLUGIN, create, down, holds, in_container, machine, nothing_is_left};
+use crate::ssh::{PORT, Server, is_missing};
 use crate::{Setup, inspect};
-
-/// Its port, on the engine's own loopback link.
-const PORT: &str = "2222";
-
-/// What these tests need besides the engine's.
-fn is_missing(test: &str) -> bool {
-    let tools = [
-        ("sshfs", "sshfs"),
-        ("fusermount3", "fuse3"),
-        ("sshd", "openssh-server"),
-        ("ssh-keygen", "openssh-client"),
-        ("unshare", "util-linux"),
-    ];
-    let missing = tools.into_iter().find(|(tool, _)| !is_installed(tool));
-    if let Some((tool, package)) = missing {
-        skipped(test, &format!("{tool} is not there: install {package}"));
-    } else if !Path::new("/dev/fuse").exists() {
-        skipped(test, "/dev/fuse is not there: modprobe fuse");
-        return true;
-    }
-    missing.is_some()
-}
-
-/// An SSH server that lets root in with a key.
-struct Server {
-    base: String,
-    process: Child,
-}
-
-impl Server {
-    /// With keys and a directory `remote` in `base`.
-    fn new(engine: &Engine, base: &Path) -> Result<Server> {
-        fs::create_dir_all(base.join("remote"))?;
-        let base = base.display().to_string();
-        for name in ["host", "key"] {
-            let made = Command::new("ssh-keygen")
-                .args(["-q", "-t", "ed25519", "-N", "", "-f"])
-                .arg(format!("{base}/{name}"))
-                .status()?;
-            ensure!(made.success(), "ssh-keygen: {made}");
-        }
-        let host = fs::read_to_string(format!("{base}/host.pub"))?;
-        let hosts = format!("{base}/known-hosts");
-        fs::write(&hosts, format!("[127.0.0.1]:{PORT} {host}"))?;
-        // What everybody can read is no secret.
-        fs::set_permissions(&hosts, fs::Permissions::from_mode(0o600))?;
-        fs::write(
-            format!("{base}/config"),
-            format!(
-                "Port {PORT}\nListenAddress 127.0.0.1\nHostKey {base}/host\nAuthorizedKeysFile {base}/key.pub\nPidFile none\n\
-                 StrictModes no\nUsePAM no\nPermitRootLogin prohibit-password\nPasswordAuthentication no\n\
-                 KbdInteractiveAuthentication no\nSubsystem sftp internal-sftp\n"
-            ),
-        )?;
-        let process = Server::start(engine, &base)?;
-        Ok(Server { base, process })
-    }
-
-    /// With mounts of its own: it wants a directory in /run, and an account of root that is not locked. With processes of its own: those that
-    /// serve connections end with it.
-    fn start(engine: &Engine, base: &str) -> Result<Child> {
-        let script = format!(
-            "mount -t tmpfs -o mode=755 none /run && mkdir /run/sshd &&
-             sed 's/^root:[^:]*:/root:*:/' /etc/shadow > /run/shadow && mount --bind /run/shadow /etc/shadow &&
-             exec /usr/sbin/sshd -D -e -f {base}/config"
-        );
-        let log = fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(format!("{base}/log"))?;
-        let mut process = engine
-            .beside("unshare")
-            .args(["--mount", "--pid", "--fork", "--kill-child", "--", "sh"])
-            .args(["-ec", &script])
-            .stderr(log)
-            .spawn()?;
-        let listens = until("the SSH server to listen", || {
-            engine
-                .shell_beside(&format!("ssh-keyscan -T 5 -p {PORT} 127.0.0.1 2>&1"))
-                .is_ok_and(|said| said.contains("ssh-ed25519"))
-        });
-        if listens.is_err() {
-            process.kill()?;
-            process.wait()?;
-        }
-        listens.with_context(|| fs::read_to_string(format!("{base}/log")).unwrap_or_default())?;
-        Ok(process)
-    }
-
-    fn log(&self) -> String {
-        fs::read_to_string(format!("{}/log", self.base)).unwrap_or_default()
-    }
-
-    fn stop(&mut self) -> Result<()> {
-        self.process.kill()?;
-        self.process.wait()?;
-        Ok(())
-    }
-
-    fn remote(&self) -> String {
-        format!("root@127.0.0.1:{}/remote", self.base)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // It may have been stopped already.
-        let _ = self.stop();
-    }
-}
 
 /// A driver that may mount what the server has.
 fn settings(server: &Server, on_dead: &str) -> String {
@@ -180,7 +67,7 @@ fn setup(version: Version, test: &str, on_dead: &str) -> Result<Option<(Setup, S
 }
 
 /// The processes of helpers of this daemon: sshfs and the ssh that it runs.
-fn helpers(setup: &Setup) -> Result<Vec<i32>> {
+pub(crate) fn helpers(setup: &Setup) -> Result<Vec<i32>> {
     let data = setup.site.data.display().to_string();
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc")?.flatten() {
@@ -195,12 +82,12 @@ fn helpers(setup: &Setup) -> Result<Vec<i32>> {
     Ok(found)
 }
 
-fn kill_helper(setup: &Setup) -> Result<()> {
+pub(crate) fn signal_helper(setup: &Setup, signal: Signal) -> Result<()> {
     let helpers = helpers(setup)?;
     ensure!(helpers.len() == 1, "sshfs runs as {helpers:?}");
     for helper in helpers {
-        let pid = rustix::process::Pid::from_raw(helper).context("no process ID")?;
-        rustix::process::kill_process(pid, rustix::process::Signal::KILL)?;
+        let pid = Pid::from_raw(helper).context("no process ID")?;
+        rustix::process::kill_process(pid, signal)?;
     }
     Ok(())
 }
@@ -226,7 +113,7 @@ pub(crate) fn a_helper_that_dies_is_reported(version: Version) -> Result<()> {
         "written\n"
     );
     assert_eq!(trouble(engine)?, "");
-    kill_helper(&setup)?;
+    signal_helper(&setup, Signal::KILL)?;
     until("the volume to be degraded", || {
         trouble(engine).is_ok_and(|said| said.starts_with("degraded: "))
     })
@@ -243,7 +130,7 @@ pub(crate) fn a_helper_that_dies_is_started_again(version: Version) -> Result<()
     };
     let engine = &setup.engine;
     in_container(engine, "vol", "echo written > /data/file")?;
-    kill_helper(&setup)?;
+    signal_helper(&setup, Signal::KILL)?;
     let reads =
         || in_container(engine, "vol", "cat /data/file").is_ok_and(|text| text == "written");
     until("the volume to work again", reads).with_context(|| setup.daemon.log_end())?;

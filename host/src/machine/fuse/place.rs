@@ -24,14 +24,7 @@ pub(super) struct Places {
 impl Places {
     /// Where they are, or would be.
     pub(super) fn of(mount: &FuseMount, place: &Place) -> Result<Places, MachineError> {
-        check_path("the directory for helpers", &place.runtime)?;
-        // Which ssh would replace in the names of its files.
-        if place.runtime.as_os_str().as_encoded_bytes().contains(&b'%') {
-            return Err(invalid(format!(
-                "the directory for helpers {} cannot be passed to ssh: it has a % in it",
-                place.runtime.display()
-            )));
-        }
+        check_path_for_ssh("the directory for helpers", &place.runtime)?;
         let parent = mount.point.parent().unwrap_or(Path::new("/"));
         let parent = match parent.canonicalize() {
             Ok(parent) => parent,
@@ -197,7 +190,7 @@ fn check_path(what: &str, path: &Path) -> Result<(), MachineError> {
 
 /// Makes the directory of a file in which keys of servers are kept, and the one above it.
 pub(super) fn make_room_for(file: &Path) -> Result<(), MachineError> {
-    check_path("the file for keys of servers", file)?;
+    check_path_for_ssh("the file for keys of servers", file)?;
     if let Some(directory) = file.parent() {
         if let Some(above) = directory.parent() {
             make_directory(above, 0o700)?;
@@ -217,6 +210,18 @@ pub(super) fn make_durable(file: &Path) -> Result<(), MachineError> {
     for path in [Some(file), file.parent()].into_iter().flatten() {
         sync(path)
             .map_err(|error| MachineError::io(&format!("sync {}", path.display()), &error))?;
+    }
+    Ok(())
+}
+
+/// As [`check_path`], for ssh, which replaces what begins with a % in the names of its files.
+fn check_path_for_ssh(what: &str, path: &Path) -> Result<(), MachineError> {
+    check_path(what, path)?;
+    if path.as_os_str().as_encoded_bytes().contains(&b'%') {
+        return Err(invalid(format!(
+            "{what} {} cannot be passed to ssh: it has a % in it",
+            path.display()
+        )));
     }
     Ok(())
 }

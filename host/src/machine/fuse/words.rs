@@ -95,19 +95,18 @@ pub(super) fn failure(
     hidden: &[Zeroizing<String>],
     otherwise: ErrorKind,
 ) -> MachineError {
-    let said = said(&tail(log), hidden);
+    let log = tail(log);
+    let said = said(&log, hidden);
     let lower = said.to_lowercase();
     let (kind, hint) = MEANINGS
         .iter()
         .find(|(words, _, _)| lower.contains(words))
         .map_or((otherwise, ""), |(_, kind, hint)| (*kind, *hint));
-    let hint = match &mount.learned {
-        Some(learned) if lower.contains("has changed") => format!(
-            "; another key of this server was taken for good earlier. If it is right that it changed, remove that one: ssh-keygen -f {} -R HOST, \
-             or -R '[HOST]:PORT' where the port is not 22",
-            learned.display()
+    let hint = match forgetting(mount, &log) {
+        Some(command) => format!(
+            "; the key that was taken for good when this server was first seen is another one. If it is right that it changed, run: {command}"
         ),
-        _ => hint.to_owned(),
+        None => hint.to_owned(),
     };
     let said = match said.as_str() {
         "" => "it said nothing".to_owned(),
@@ -121,6 +120,15 @@ pub(super) fn failure(
             mount.program
         ),
     )
+}
+
+/// The command that forgets the key of the server that was learned, as ssh says it, if that is why it refused the one that it was shown.
+fn forgetting(mount: &FuseMount, log: &[u8]) -> Option<String> {
+    let learned = mount.learned.as_ref()?.display().to_string();
+    let log = String::from_utf8_lossy(log);
+    let mut lines = log.lines().map(str::trim);
+    let line = lines.find(|line| line.starts_with("ssh-keygen -f") && line.contains(&learned))?;
+    Some(line.chars().filter(|letter| !letter.is_control()).collect())
 }
 
 fn tail(log: &File) -> Vec<u8> {
@@ -149,7 +157,12 @@ fn said(log: &[u8], hidden: &[Zeroizing<String>]) -> String {
     let mut lines: Vec<String> = Vec::new();
     for line in text.lines().map(bare) {
         // s3fs greets; an answer of a server in XML follows what s3fs makes of it.
-        let noise = line.is_empty() || line.starts_with("<?xml") || line.contains("[INF]");
+        let noise = line.is_empty()
+            || line.starts_with("<?xml")
+            || line.contains("[INF]")
+            || line.starts_with("Warning: Permanently added")
+            // How to forget a key that may be in a file of this mount, which is gone.
+            || line.starts_with("ssh-keygen -f");
         if !noise && lines.last() != Some(&line) {
             lines.push(line);
         }
