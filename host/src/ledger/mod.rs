@@ -8,6 +8,7 @@ mod effect;
 mod effects;
 mod inventory;
 mod recover;
+mod revive;
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -17,8 +18,9 @@ use parking_lot::Mutex;
 
 pub use effect::{Effect, Kind, Secrets, relay_of};
 pub use effects::{Effects, Given, Guard, blocking, remove_unused, take_back};
-pub use inventory::{Finding, Health, Item, Probed, Repair, Revival};
+pub use inventory::{Finding, Health, Item, Probed, Repair};
 pub use recover::{Fact, Fate};
+pub use revive::Revival;
 
 use crate::catalog::plugin_root;
 use crate::config;

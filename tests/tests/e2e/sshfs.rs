@@ -349,6 +349,17 @@ pub(crate) fn dead_mounts_work_again(version: Version) -> Result<()> {
     };
     ensure!(reads("old"));
 
+    // Nothing that is mounted later can reach a container that has a volume by name.
+    let said = engine.docker_fails(&[
+        "run",
+        "--rm",
+        "-v",
+        "vol:/data:rslave",
+        "busybox:local",
+        "true",
+    ])?;
+    ensure!(said.contains("BindOptions"), "{said}");
+
     // The server goes and comes back: the very container that runs has its volume again.
     let before = helpers(&setup)?;
     server.stop()?;

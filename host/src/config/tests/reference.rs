@@ -232,3 +232,18 @@ fn the_annotated_files_hold_every_key_and_the_defaults() {
         Some("docker")
     );
 }
+
+#[test]
+fn the_operators_files_of_all_drivers_are_read() {
+    let guests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../guests");
+    let mut read = 0;
+    for folder in std::fs::read_dir(guests).unwrap().flatten() {
+        let name = folder.file_name().into_string().unwrap();
+        let Ok(text) = std::fs::read_to_string(folder.path().join(format!("{name}.toml"))) else {
+            continue;
+        };
+        plugin(&text).unwrap_or_else(|error| panic!("{name}.toml: {error}"));
+        read += 1;
+    }
+    assert!(read > 0);
+}

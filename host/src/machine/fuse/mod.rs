@@ -15,6 +15,7 @@ mod options;
 mod place;
 mod process;
 mod rclone;
+mod returns;
 mod s3fs;
 mod sshfs;
 mod table;
@@ -23,7 +24,6 @@ mod tests;
 mod words;
 
 use std::collections::BTreeMap;
-use std::net::{TcpStream, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -38,6 +38,8 @@ use super::{ErrorKind, MachineError, Presence};
 use helper::{Helper, Plan, Request};
 use place::Places;
 use table::Layers;
+
+pub use returns::{Return, returns};
 
 /// A mount by a helper program: all that is needed to make it, to take it away, and to find it again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -121,9 +123,6 @@ const WRITING: Duration = Duration::from_secs(20);
 /// How often it is looked whether it has.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// How long a server may take to accept a connection.
-const REACH: Duration = Duration::from_secs(3);
-
 /// Makes a mount, and the directory of its point, and waits until it answers. One that is there already is left as it is. `secrets` gives the
 /// value of a secret by its name.
 ///
@@ -199,53 +198,6 @@ pub fn look(mount: &FuseMount, place: &Place) -> Result<Presence, MachineError> 
         None => Presence::Changed(format!(
             "its {} is gone: whoever uses it gets \"Transport endpoint is not connected\"",
             mount.program
-        )),
-    })
-}
-
-/// Whether a mount that does not answer comes back by itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Return {
-    /// Its helper is gone, is stopped or does not connect again.
-    Never,
-    /// Its helper connects again when it is asked for something.
-    Now,
-    /// Its helper waits for a server that cannot be reached; the text says why. Made again, the mount would be lost to those who use it, and the
-    /// new one would not answer either.
-    Later(String),
-}
-
-/// Says whether a mount that does not answer comes back by itself.
-///
-/// # Errors
-/// When the list of processes cannot be read.
-pub fn returns(mount: &FuseMount, place: &Place) -> Result<Return, MachineError> {
-    let helper = helper::find(&mount.program)?;
-    let chosen = helper.chosen(mount)?;
-    let Some((host, port)) = (helper.returns_to)(mount, &chosen) else {
-        return Ok(Return::Never);
-    };
-    if !Places::of(mount, place)?
-        .mark()
-        .is_at_work(helper.program)?
-    {
-        return Ok(Return::Never);
-    }
-    let reached = (host.as_str(), port).to_socket_addrs().and_then(|found| {
-        let mut last = std::io::Error::other("it has no address");
-        for address in found {
-            match TcpStream::connect_timeout(&address, REACH) {
-                Ok(_) => return Ok(()),
-                Err(error) => last = error,
-            }
-        }
-        Err(last)
-    });
-    Ok(match reached {
-        Ok(()) => Return::Now,
-        Err(error) => Return::Later(format!(
-            "the server {host} does not answer on port {port} ({error}); {} connects again when it does",
-            helper.program
         )),
     })
 }

@@ -162,6 +162,7 @@ fn said(log: &[u8], hidden: &[Zeroizing<String>]) -> String {
             || line.contains("[INF]")
             || line.starts_with("Warning: Permanently added")
             // How to forget a key that may be in a file of this mount, which is gone.
+            || line.starts_with("remove with:")
             || line.starts_with("ssh-keygen -f");
         if !noise && lines.last() != Some(&line) {
             lines.push(line);
@@ -225,6 +226,10 @@ mod tests {
                 "read: Connection reset by peer",
             ),
             ("a\nb\nb\n\nc\nd\n", "b; c; d"),
+            (
+                "Offending ED25519 key in /k:1\r\n  remove with:\r\n  ssh-keygen -f \"/k\" -R \"h\"\r\nHost key verification failed.\r\n",
+                "Offending ED25519 key in /k:1; Host key verification failed",
+            ),
             ("bad password hunter2\u{7}!", "bad password ***!"),
             (
                 "2026-11-21T07:48:38.023Z [INF] s3fs version 1.90\n2026-11-21T07:48:38.040Z [CRT] s3fs.cpp:s3fs_check_service(3593): \

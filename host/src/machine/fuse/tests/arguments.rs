@@ -71,6 +71,65 @@ fn sshfs_gets_its_fixed_arguments_and_the_options_that_were_given() {
 }
 
 #[test]
+fn a_server_that_is_taken_for_good_is_written_down_where_it_outlives_the_mount() {
+    let [mut mount, ..] = good();
+    let learned = PathBuf::from("/var/lib/dockside/known-hosts/vieux=2Fsshfs/known_hosts");
+    mount.learned = Some(learned.clone());
+    let own = "/run/dockside/helpers/0000000000000001/known-hosts";
+    for (checking, secrets, files) in [
+        (
+            "yes",
+            vec![("password", "pw"), ("known-hosts", "hosts")],
+            own.to_owned(),
+        ),
+        ("no", vec![("password", "pw")], own.to_owned()),
+        (
+            "accept-new",
+            vec![("password", "pw")],
+            format!("{} {own}", learned.display()),
+        ),
+    ] {
+        mount.options = pairs(&[("StrictHostKeyChecking", checking)]);
+        mount.secrets = pairs(&secrets);
+        let plan = plan(&mount, usual).unwrap();
+        let wanted = format!("UserKnownHostsFile={files}");
+        assert!(
+            words(&plan.arguments).contains(&wanted),
+            "{plan:?}",
+            plan = words(&plan.arguments)
+        );
+        assert_eq!(plan.learns.is_some(), checking == "accept-new");
+    }
+}
+
+#[test]
+fn known_hosts_can_be_a_text_that_is_no_secret() {
+    let [mut mount, mut s3fs, _] = good();
+    mount.texts = pairs(&[("known-hosts", "files.example ssh-ed25519 HOST-KEY")]);
+    let error = mount.check().unwrap_err();
+    assert_eq!(error.message, "sshfs: known-hosts is given twice");
+    mount.secrets.retain(|(role, _)| role != "known-hosts");
+    let plan = plan(&mount, usual).unwrap();
+    let (path, content) = &plan.files[0];
+    assert!(path.ends_with("0000000000000001/known-hosts"));
+    assert_eq!(content.as_slice(), b"files.example ssh-ed25519 HOST-KEY\n");
+    s3fs.texts = mount.texts.clone();
+    let error = s3fs.check().unwrap_err();
+    assert_eq!(
+        error.message,
+        "s3fs has no use for a text as \"known-hosts\""
+    );
+    mount.texts = pairs(&[("identity", "key")]);
+    assert!(
+        mount
+            .check()
+            .unwrap_err()
+            .message
+            .ends_with("it takes known-hosts")
+    );
+}
+
+#[test]
 fn s3fs_gets_its_credentials_in_a_file() {
     let [_, mut mount, _] = good();
     mount.options = pairs(&[
