@@ -133,7 +133,7 @@ fn step(
     let Some(pool) = pools.get(rng.random_range(0..pools.len())) else {
         return Ok(());
     };
-    if rng.random_bool(0.5) {
+    if rng.random_bool(0.55) {
         let mac = format!(
             "02:00:00:00:{:02x}:{:02x}",
             rng.random::<u8>(),
