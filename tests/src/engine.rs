@@ -166,6 +166,11 @@ impl Engine {
         self.state().join("run/plugins")
     }
 
+    /// What the engine sees as `/etc/docker/plugins`.
+    pub fn specs(&self) -> PathBuf {
+        self.state().join("etc/plugins")
+    }
+
     /// A directory with the same path inside the engine and outside.
     pub fn shared(&self) -> PathBuf {
         self.state().join("shared")

@@ -12,5 +12,6 @@ pub mod engine;
 pub mod files;
 pub mod measure;
 pub mod skip;
+pub mod volume_model;
 pub mod wapi;
 pub mod world;

@@ -9,6 +9,7 @@ use crate::catalog::scan;
 struct Report {
     drivers: String,
     plugins: String,
+    specs: String,
     data: String,
     control: String,
     files: Vec<File>,
@@ -87,6 +88,7 @@ pub(super) fn run(places: &Places, json: bool) -> anyhow::Result<u8> {
     let report = Report {
         drivers: daemon.drivers.display().to_string(),
         plugins: daemon.plugins.display().to_string(),
+        specs: daemon.spec_directory.display().to_string(),
         data: daemon.data.display().to_string(),
         control: daemon.control.display().to_string(),
         files,
@@ -97,6 +99,7 @@ pub(super) fn run(places: &Places, json: bool) -> anyhow::Result<u8> {
     } else {
         say!("Drivers   {}", report.drivers);
         say!("Plugins   {}", report.plugins);
+        say!("Specs     {}", report.specs);
         say!("Data      {}", report.data);
         say!("Control   {}", report.control);
         for file in &report.files {

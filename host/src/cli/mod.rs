@@ -65,6 +65,9 @@ pub struct Places {
     /// Directory of Docker's plugin sockets [default: /run/docker/plugins]
     #[arg(long, value_name = "DIR", env = "DOCKSIDE_PLUGINS", global = true)]
     plugins: Option<PathBuf>,
+    /// Directory of Docker's .spec and .json files of plugins [default: /etc/docker/plugins]
+    #[arg(long, value_name = "DIR", env = "DOCKSIDE_SPECS", global = true)]
+    specs: Option<PathBuf>,
     /// Directory of state, volumes and compiled code [default: /var/lib/dockside]
     #[arg(long, value_name = "DIR", env = "DOCKSIDE_DATA", global = true)]
     data: Option<PathBuf>,
@@ -79,6 +82,7 @@ impl Places {
         daemon.apply(Overrides {
             drivers: self.drivers.clone(),
             plugins: self.plugins.clone(),
+            specs: self.specs.clone(),
             data: self.data.clone(),
             control: self.control.clone(),
         });

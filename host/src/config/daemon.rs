@@ -147,6 +147,8 @@ pub struct Overrides {
     pub drivers: Option<PathBuf>,
     /// See [`Daemon::plugins`].
     pub plugins: Option<PathBuf>,
+    /// See [`Daemon::spec_directory`].
+    pub specs: Option<PathBuf>,
     /// See [`Daemon::data`].
     pub data: Option<PathBuf>,
     /// See [`Daemon::control`].
@@ -240,6 +242,7 @@ impl Daemon {
         let pairs = [
             (&mut self.drivers, overrides.drivers),
             (&mut self.plugins, overrides.plugins),
+            (&mut self.spec_directory, overrides.specs),
             (&mut self.data, overrides.data),
             (&mut self.control, overrides.control),
         ];

@@ -159,8 +159,8 @@ pub fn is_marked(made: &MadePath) -> bool {
     matches!(look(made), Ok(Presence::Present))
 }
 
-/// Deletes what was made, with everything in it, and its parents as far as nothing else is in them. What was put there in its place by
-/// somebody else stays.
+/// Deletes what was made, with everything in it. Its parents stay, because somebody else may use them by now, and so does what somebody else
+/// has put in its place.
 ///
 /// # Errors
 /// [`ErrorKind::Busy`] while something is mounted in it; otherwise when the machine says no.
@@ -193,18 +193,12 @@ pub fn erase(erasure: &Erasure) -> Result<(), MachineError> {
     }
     // Through the descriptor: the path could lead elsewhere by now.
     match fs::remove_dir_all(handle(parent.as_fd()).join(&aside)) {
-        Ok(()) => {}
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        Err(error) => {
-            return Err(MachineError::io(
-                &format!("remove {}", made.path.display()),
-                &error,
-            ));
-        }
-    }
-    match made.path.parent() {
-        Some(parent) => prune(made, parent),
-        None => Ok(()),
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(MachineError::io(
+            &format!("remove {}", made.path.display()),
+            &error,
+        )),
     }
 }
 

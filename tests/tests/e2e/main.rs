@@ -18,6 +18,7 @@ mod hosts;
 mod image;
 mod kills;
 mod mesh;
+mod mobyfs;
 mod mounts;
 mod networks;
 mod relay;
@@ -185,6 +186,8 @@ on_both_engines! {
     mesh::networks_connect_their_containers_and_nobody_else,
     mesh::networks_survive_kills_and_restarts,
     hosts::containers_of_two_hosts_are_on_one_network,
+    mobyfs::it_is_found_by_socket_spec_and_json,
+    mobyfs::what_users_of_local_persist_type_works,
     mounts::a_disk_image_is_a_volume_with_a_size_limit,
     mounts::a_volume_in_memory_has_a_size_limit,
     mounts::the_driver_unmounts_after_the_last_use,

@@ -1,8 +1,11 @@
 //! The command line, by what it prints and by its exit status.
 
-use anyhow::Result;
+use std::fs;
+use std::process::Command;
+
+use anyhow::{Context, Result};
 use dockside_tests::daemon::Site;
-use dockside_tests::files;
+use dockside_tests::{files, skip};
 use serde_json::{Value, json};
 
 use crate::{ok, with_fixtures};
@@ -155,5 +158,66 @@ fn what_a_guest_prints_is_attributed_and_cannot_pose_as_the_daemon() -> Result<(
     // The trap's backtrace names the guest's functions.
     assert!(out.contains("create"), "{out}");
     drop(daemon);
+    Ok(())
+}
+
+#[test]
+fn the_units_of_systemd_are_what_it_takes() -> Result<()> {
+    let examples = files::workspace().join("examples/systemd");
+    let scratch = tempfile::tempdir()?;
+    for entry in fs::read_dir(&examples)? {
+        let path = entry?.path();
+        let text = fs::read_to_string(&path)?;
+        let name = path.file_name().context("no name")?;
+        // Both the program and what it needs would have to be installed.
+        let text = text.replace(
+            "/usr/local/bin/dockside",
+            files::daemon()?.to_str().context("not UTF-8")?,
+        );
+        fs::write(scratch.path().join(name), text)?;
+    }
+    if !dockside_tests::world::is_installed("systemd-analyze") {
+        skip::skipped("the_units_of_systemd_are_what_it_takes", "install systemd");
+        return Ok(());
+    }
+    for unit in ["dockside.service", "mobyfs.service"] {
+        let output = Command::new("systemd-analyze")
+            .arg("verify")
+            .arg(scratch.path().join(unit))
+            .output()?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            output.status.success() && !said.contains(unit),
+            "{unit}: {said}"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn the_environment_file_of_mobyfs_holds_what_the_daemon_reads() -> Result<()> {
+    let file = files::workspace().join("examples/systemd/mobyfs.env");
+    let text = fs::read_to_string(file)?;
+    let site = Site::new()?;
+    let mut command = Command::new(files::daemon()?);
+    command.args(["check-config", "--json"]).env_clear();
+    let mut given = Vec::new();
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let (name, value) = line.split_once('=').context("no assignment")?;
+        // Below the site, because nothing of the machine's own may be looked at.
+        let value = match value.strip_prefix('/') {
+            Some(below) => site.data.join(below).display().to_string(),
+            None => value.to_owned(),
+        };
+        command.env(name, &value);
+        given.push(value);
+    }
+    fs::create_dir_all(&given[0])?;
+    let output = command.output()?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{output:?}");
+    for value in &given[..5] {
+        assert!(said.contains(value), "{value}: {said}");
+    }
     Ok(())
 }

@@ -230,3 +230,35 @@ fn a_daemon_whose_control_socket_is_taken_says_so_and_ends() -> Result<()> {
     assert!(daemon.is_running()?);
     Ok(())
 }
+
+#[test]
+fn the_files_that_drivers_come_with_are_right() -> Result<()> {
+    let site = Site::new()?;
+    let mut expected = Vec::new();
+    for entry in fs::read_dir(files::workspace().join("guests"))? {
+        let folder = entry?.path();
+        let name = folder.file_name().unwrap().to_string_lossy().into_owned();
+        let Ok(toml) = fs::read_to_string(folder.join(format!("{name}.toml"))) else {
+            continue;
+        };
+        site.configure(&name, &toml)?;
+        site.drop_in(&files::driver(&name)?, &name)?;
+        expected.push(format!("{name}.toml"));
+    }
+    assert!(!expected.is_empty());
+    expected.sort();
+    let output = Command::new(files::daemon()?)
+        .args(["check-config", "--json", "--drivers"])
+        .arg(&site.drivers)
+        .output()?;
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+    let used: Vec<&str> = report["files"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|file| file["file"].as_str())
+        .collect();
+    // Files that they name, such as keys, are not there.
+    assert_eq!(used, expected, "{report}");
+    Ok(())
+}

@@ -39,13 +39,19 @@ fn overrides_go_over_the_file_one_by_one() {
     daemon.apply(Overrides {
         drivers: None,
         plugins: Some("p".into()),
+        specs: Some("s".into()),
         data: Some("x".into()),
         control: Some("c".into()),
     });
     assert_eq!(daemon.drivers, Path::new("/flag/d"));
     assert_eq!(
-        (daemon.plugins, daemon.data, daemon.control),
-        ("p".into(), "x".into(), "c".into())
+        (
+            daemon.plugins,
+            daemon.spec_directory,
+            daemon.data,
+            daemon.control
+        ),
+        ("p".into(), "s".into(), "x".into(), "c".into())
     );
 }
 
