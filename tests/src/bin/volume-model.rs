@@ -147,7 +147,7 @@ impl Run {
                 String::from_utf8_lossy(&answer.body)
             )),
         }
-        if operation % LOOK_EVERY == 0 {
+        if operation.is_multiple_of(LOOK_EVERY) {
             self.look(operation)?;
         }
         Ok(())
