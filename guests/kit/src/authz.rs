@@ -25,6 +25,43 @@ pub enum RequestBody {
     Stream,
 }
 
+/// A request's query: names and values in the client's order. Only the names that the engine takes as a list on the route (`t` of a build,
+/// `names` of a save) come more than once.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Query(Vec<(String, String)>);
+
+impl Query {
+    /// The first value of a name, which is the only one unless the engine takes a list.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.all(name).next()
+    }
+
+    /// All values of a name.
+    pub fn all(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.iter()
+            .filter(move |(other, _)| *other == name)
+            .map(|(_, value)| value)
+    }
+
+    /// All names and values.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+}
+
+impl<K: Into<String>, V: Into<String>> FromIterator<(K, V)> for Query {
+    fn from_iter<I: IntoIterator<Item = (K, V)>>(pairs: I) -> Self {
+        Self(
+            pairs
+                .into_iter()
+                .map(|(name, value)| (name.into(), value.into()))
+                .collect(),
+        )
+    }
+}
+
 /// A request to Docker's API, as the host read it. What has two possible readings never comes here: the host denies it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Request {
@@ -41,8 +78,8 @@ pub struct Request {
     pub api_version: Option<ApiVersion>,
     /// The path behind the version, percent-decoded and split at its slashes: `containers`, `create`.
     pub path: Vec<String>,
-    /// The query: each key once, with the value that the engine uses.
-    pub query: KeyValues,
+    /// The query, decoded.
+    pub query: Query,
     /// Headers as the engine shows them: canonical names, of a repeated one the last, without credentials.
     pub headers: KeyValues,
     /// The body.

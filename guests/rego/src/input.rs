@@ -1,12 +1,14 @@
 //! The policy's `input`: the document that users of opa-docker-authz know, made from the host's reading of the request.
 
+use std::collections::BTreeMap;
+
+use dockside_authz::{Bind, binds};
 use dockside_driver::{
-    Error, KeyValues, Result,
-    authz::{ApiVersion, Request, RequestBody, Response},
+    Error, Refusal, Result,
+    authz::{ApiVersion, Query, Request, RequestBody, Response},
+    files,
 };
 use serde_json::{Value, json};
-
-use crate::binds;
 
 /// The document for a request.
 pub(crate) fn of_request(request: &Request) -> Result<Value> {
@@ -28,9 +30,9 @@ pub(crate) fn of_request(request: &Request) -> Result<Value> {
         "PathPlain": plain,
         "PathArr": segments,
         "Segments": request.path,
-        "Query": request.query.iter().map(|(key, value)| (key.to_owned(), json!([value]))).collect::<serde_json::Map<_, _>>(),
+        "Query": query(&request.query),
         "Headers": request.headers,
-        "BindMounts": binds::of(&body),
+        "BindMounts": bind_mounts(&body)?,
         "Body": body,
         "BodyKind": kind,
         "User": request.user.as_deref().unwrap_or_default(),
@@ -55,6 +57,35 @@ pub(crate) fn of_response(request: &Request, response: &Response) -> Result<Valu
     Ok(input)
 }
 
+/// One object `{Source, ReadOnly, Resolved}` for each directory of the host. `Resolved` is empty if the operator does not let the driver follow
+/// symbolic links, and for what is no path.
+fn bind_mounts(body: &Value) -> Result<Vec<Value>> {
+    let entry = |bind: Bind| {
+        let resolved = match files::resolve_path(&bind.source) {
+            Ok(path) => path,
+            Err(error) => match error.refusal() {
+                Some(Refusal::NotGranted | Refusal::Invalid) => String::new(),
+                _ => return Err(error.context(format!("{} leads nowhere", bind.source))),
+            },
+        };
+        Ok(json!({
+            "Source": bind.source,
+            "ReadOnly": bind.read_only,
+            "Resolved": resolved,
+        }))
+    };
+    binds(body).into_iter().map(entry).collect()
+}
+
+/// Every name with all of its values.
+fn query(query: &Query) -> Value {
+    let mut values: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (name, value) in query.iter() {
+        values.entry(name).or_default().push(value);
+    }
+    json!(values)
+}
+
 /// The path with the version, split at its slashes. As it begins with one, the first part is empty.
 fn segments(request: &Request) -> Vec<String> {
     let version = request
@@ -68,10 +99,12 @@ fn segments(request: &Request) -> Vec<String> {
 
 /// The request target as Docker's own client would send it. Policies compare it with text, so that of all ways to write a path
 /// only one may reach them: what another client escaped is written plainly here.
-fn path(plain: &str, query: &KeyValues) -> String {
+fn path(plain: &str, query: &Query) -> String {
     let mut path = escaped(plain, "-_.~$&+,/:;=@", "%20");
     let mut separator = '?';
-    for (key, value) in query.iter() {
+    let mut pairs: Vec<(&str, &str)> = query.iter().collect();
+    pairs.sort_by_key(|(key, _)| *key);
+    for (key, value) in pairs {
         path.push(separator);
         path += &escaped(key, "-_.~", "+");
         path.push('=');

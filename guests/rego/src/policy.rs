@@ -1,36 +1,51 @@
 //! A parsed policy and what it says of a request.
 
-use std::{
-    fmt,
-    num::{NonZeroU32, NonZeroUsize},
-    str::FromStr,
-};
+mod syntax;
+
+use std::str::FromStr;
 
 use dockside_driver::{Error, Result, log};
-use regorus::{Engine, PolicyLengthConfig, Value};
+use regorus::{Engine, Value};
+use serde::{Deserialize, Serialize};
 
-use crate::collections;
+use syntax::{parts, summary};
 
-/// The name that positions in a policy are given with.
-const FILE: &str = "policy";
 /// The rule that decides, as opa-docker-authz has it.
-const RULE: &str = "data.docker.authz.allow";
+pub(crate) const RULE: &str = "data.docker.authz.allow";
+/// What a policy is called that stands in the plugin's TOML file itself.
+pub(crate) const INLINE: &str = "policy";
+/// Modules of this ending hold the tests of a policy.
+const TESTS: &str = "_test.rego";
 
-/// What a policy is made of. Two policies of equal sources are the same.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Source {
+/// A file of a policy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Module {
+    /// What it is called in messages.
+    pub(crate) name: String,
     /// Rego.
     pub(crate) text: String,
-    /// A JSON object: the policy's `data`.
-    pub(crate) data: Option<String>,
-    /// The rule that decides; none is `data.docker.authz.allow`.
-    pub(crate) rule: Option<String>,
+    /// Whether it is in the syntax before OPA 1.0; none if nobody says so.
+    pub(crate) before_1_0: Option<bool>,
+}
+
+/// What a policy is made of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Text {
+    /// Its files.
+    pub(crate) modules: Vec<Module>,
+    /// JSON objects that together are the policy's `data`.
+    pub(crate) data: Vec<serde_json::Value>,
+    /// The rule that decides.
+    pub(crate) rule: String,
     /// What a built-in function that fails, such as `count(null)`, does.
     pub(crate) builtin_errors: BuiltinErrors,
+    /// What its author calls this state of it.
+    pub(crate) revision: Option<String>,
 }
 
 /// What a built-in function that fails does.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum BuiltinErrors {
     /// The request is denied.
     #[default]
@@ -72,38 +87,49 @@ pub(crate) struct Policy {
     builtin_errors: BuiltinErrors,
 }
 
+/// A test of a policy and what became of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Outcome {
+    /// The rule.
+    pub(crate) test: String,
+    /// Whether it is true.
+    pub(crate) passed: bool,
+    /// Why it has no value, if it failed with an error.
+    pub(crate) error: Option<String>,
+}
+
 impl Policy {
-    /// Reads a policy, in today's syntax or else in the one before OPA 1.0.
-    pub(crate) fn parse(source: &Source) -> Result<Self> {
-        let (mut engine, package) = parse(&source.text, false).or_else(|today| {
-            let cannot = |why: String| Error::invalid(format!("the policy cannot be read: {why}"));
-            if says_today(&source.text) {
-                return Err(cannot(today));
-            }
-            parse(&source.text, true).map_err(|before| {
-                cannot(format!("{today}; in the syntax before OPA 1.0: {before}"))
-            })
-        })?;
-        engine.set_strict_builtin_errors(source.builtin_errors == BuiltinErrors::Deny);
-        engine.set_gather_prints(true);
-        if let Some(text) = &source.data {
-            let data = data(text, &package)?;
-            engine
-                .add_data(data.into())
-                .map_err(|error| Error::invalid(summary(&error)))?;
-        }
-        let rule = source.rule.as_deref().unwrap_or(RULE);
-        let prefix = format!("{package}.");
+    /// Reads a policy, each file in today's syntax or else in the one before OPA 1.0. Its tests are left out.
+    pub(crate) fn parse(text: &Text) -> Result<Self> {
+        let modules = || text.modules.iter().filter(|module| !is_test(module));
+        let (engine, packages) = load(modules(), text)?;
         let declared = |rule: &str| {
-            rule.strip_prefix(&prefix).is_some_and(|name| {
-                matches!(engine.has_declared_rule_rooted_at(FILE, name), Ok(true))
+            modules().zip(&packages).any(|(module, package)| {
+                rule.strip_prefix(package.as_str())
+                    .and_then(|rest| rest.strip_prefix('.'))
+                    .is_some_and(|name| {
+                        matches!(
+                            engine.has_declared_rule_rooted_at(&module.name, name),
+                            Ok(true)
+                        )
+                    })
             })
         };
+        let rule = text.rule.as_str();
         if !declared(rule) {
-            return Err(Error::invalid(format!(
-                "the policy has no rule {rule}: its package is {}",
-                package.trim_start_matches("data.")
-            )));
+            let mut names: Vec<&str> = packages
+                .iter()
+                .map(|package| package.trim_start_matches("data."))
+                .collect();
+            names.dedup();
+            return Err(Error::invalid(match names.as_slice() {
+                [] => "the policy has no file".to_owned(),
+                [name] => format!("the policy has no rule {rule}: its package is {name}"),
+                names => format!(
+                    "the policy has no rule {rule}: its packages are {}",
+                    names.join(", ")
+                ),
+            }));
         }
         let sibling = |name: &str| {
             let (parent, _) = rule.rsplit_once('.')?;
@@ -114,9 +140,67 @@ impl Policy {
             rule: rule.to_owned(),
             reasons,
             response,
-            builtin_errors: source.builtin_errors,
+            builtin_errors: text.builtin_errors,
             engine,
         })
+    }
+
+    /// Runs the rules `test_…` of a policy, wherever in its files they stand.
+    pub(crate) fn test(text: &Text) -> Result<Vec<Outcome>> {
+        let (mut engine, packages) = load(text.modules.iter(), text)?;
+        let names: Vec<Vec<String>> = engine
+            .get_modules()
+            .iter()
+            .map(|module| syntax::tests(module))
+            .collect();
+        let mut tests: Vec<String> = packages
+            .iter()
+            .zip(names)
+            .flat_map(|(package, names)| {
+                names
+                    .into_iter()
+                    .map(move |name| format!("{package}.{name}"))
+            })
+            .collect();
+        tests.sort_unstable();
+        tests.dedup();
+        // As `opa test` has it.
+        engine.set_strict_builtin_errors(false);
+        Ok(tests
+            .into_iter()
+            .map(|test| {
+                let value = engine.eval_rule(test.clone());
+                drop(engine.take_prints());
+                Outcome {
+                    passed: matches!(value, Ok(Value::Bool(true))),
+                    error: value.err().map(|error| summary(&error)),
+                    test,
+                }
+            })
+            .collect())
+    }
+
+    /// Every rule of the deciding rule's package with its value for this input, and what the policy printed.
+    pub(crate) fn explain(
+        &mut self,
+        input: serde_json::Value,
+    ) -> Result<(serde_json::Value, Vec<String>)> {
+        self.engine.set_input(input.into());
+        let (package, _) = self.rule.rsplit_once('.').unwrap_or_default();
+        let results = self.engine.eval_query(package.to_owned(), false);
+        let prints = self.engine.take_prints().unwrap_or_default();
+        let results = results.map_err(|error| Error::other(summary(&error)))?;
+        let value = results
+            .result
+            .first()
+            .and_then(|result| result.expressions.first())
+            .map(|expression| &expression.value);
+        let value = match value {
+            Some(value) => serde_json::to_value(value)
+                .map_err(|error| Error::other(format!("the rules' values are no JSON: {error}")))?,
+            None => serde_json::Value::Null,
+        };
+        Ok((value, prints))
     }
 
     /// Whether the policy decides about responses.
@@ -192,57 +276,59 @@ impl Policy {
     }
 }
 
-/// Whether a policy says itself that it is in today's syntax.
-fn says_today(text: &str) -> bool {
-    text.lines()
-        .any(|line| line.split_ascii_whitespace().eq(["import", "rego.v1"]))
+fn is_test(module: &Module) -> bool {
+    module.name.ends_with(TESTS)
 }
 
-fn parse(text: &str, before_1_0: bool) -> Result<(Engine, String), String> {
-    let new_engine = || {
-        let mut engine = Engine::new();
-        engine.set_rego_v0(before_1_0);
-        // The operator's own file: the host's limit on memory is the one that matters.
-        engine.set_policy_length_config(PolicyLengthConfig {
-            max_col: NonZeroU32::MAX,
-            max_file_bytes: NonZeroUsize::MAX,
-            max_lines: NonZeroUsize::MAX,
-        });
-        engine
-    };
-    let add = |engine: &mut Engine, text: &str| {
-        engine
-            .add_policy(FILE.to_owned(), text.to_owned())
-            .map_err(|error| summary(&error))
-    };
-    let mut engine = new_engine();
-    let mut package = add(&mut engine, text)?;
-    if let Some(wrapped) = collections::wrapped(&mut engine, text) {
-        engine = new_engine();
-        package = add(&mut engine, &wrapped)?;
-        collections::define(&mut engine).map_err(|error| error.to_string())?;
+/// An engine with these files and the data, and the package of each file.
+fn load<'a>(
+    modules: impl Iterator<Item = &'a Module>,
+    text: &Text,
+) -> Result<(Engine, Vec<String>)> {
+    let mut engine = syntax::engine();
+    let mut packages = Vec::new();
+    for module in modules {
+        let package = syntax::add(&mut engine, module).map_err(|why| {
+            Error::invalid(match module.name.as_str() {
+                INLINE => format!("the policy cannot be read: {why}"),
+                file => format!("the policy cannot be read: {file}: {why}"),
+            })
+        })?;
+        packages.push(package);
     }
-    Ok((engine, package))
+    engine.set_strict_builtin_errors(text.builtin_errors == BuiltinErrors::Deny);
+    engine.set_gather_prints(true);
+    for data in &text.data {
+        check_data(data, &packages)?;
+        engine.add_data(data.clone().into()).map_err(|error| {
+            Error::invalid(format!(
+                "the policy's data does not fit together: {}",
+                summary(&error)
+            ))
+        })?;
+    }
+    Ok((engine, packages))
 }
 
-/// The policy's data. Values inside the policy's own package would stand in for its rules.
-fn data(text: &str, package: &str) -> Result<serde_json::Value> {
-    let wrong = |what: String| Error::invalid(format!("the policy's data {what}"));
-    let data: serde_json::Value =
-        serde_json::from_str(text).map_err(|error| wrong(format!("is no JSON object: {error}")))?;
+/// Values inside a package of the policy would stand in for its rules.
+fn check_data(data: &serde_json::Value, packages: &[String]) -> Result<()> {
+    let wrong = |what: String| Err(Error::invalid(format!("the policy's data {what}")));
     if !data.is_object() {
-        return Err(wrong("is no JSON object".to_owned()));
+        return wrong("is no JSON object".to_owned());
     }
-    let inside = package
-        .split('.')
-        .skip(1)
-        .try_fold(&data, |value, name| value.get(name));
-    if inside.is_some() {
-        return Err(wrong(format!(
+    let is_inside = |package: &&String| {
+        package
+            .split('.')
+            .skip(1)
+            .try_fold(data, |value, name| value.get(name))
+            .is_some()
+    };
+    match packages.iter().find(is_inside) {
+        Some(package) => wrong(format!(
             "has a value at {package}, which is the policy's own package"
-        )));
+        )),
+        None => Ok(()),
     }
-    Ok(data)
 }
 
 /// The texts in the value of a rule `deny`: one, or a list or a set of them.
@@ -256,32 +342,6 @@ fn texts(value: &Value) -> Vec<String> {
         Value::Set(values) => values.iter().filter_map(text).collect(),
         other => text(other).into_iter().collect(),
     }
-}
-
-/// An error of the engine in one line.
-fn summary(error: &impl fmt::Display) -> String {
-    match parts(error) {
-        (Some(line), Some(column), message) => {
-            format!("line {line}, column {column}: {message}")
-        }
-        (_, _, message) => message,
-    }
-}
-
-/// Line, column and text of an error of the engine, which draws a frame with the line of the policy around them.
-fn parts(error: &impl fmt::Display) -> (Option<u32>, Option<u32>, String) {
-    let text = format!("{error:#}");
-    let message = text
-        .split_once("error: ")
-        .map_or(text.as_str(), |(_, message)| message);
-    let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
-    let position = text
-        .split_once(&format!("--> {FILE}:"))
-        .and_then(|(_, rest)| rest.lines().next())
-        .unwrap_or_default();
-    let mut numbers = position.split(':').map(|number| number.parse().ok());
-    let line = numbers.next().flatten();
-    (line, numbers.next().flatten(), message)
 }
 
 #[cfg(test)]

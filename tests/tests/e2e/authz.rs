@@ -8,6 +8,8 @@ use crate::{Plugin, Setup};
 
 /// The policy that opa-docker-authz's users begin with, in its old spelling.
 const READ_ONLY: &str = r#"
+[grants.files]
+
 [config]
 policy = '''
 package docker.authz

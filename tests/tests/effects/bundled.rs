@@ -94,7 +94,7 @@ fn cases() -> Vec<Case> {
         },
         Case {
             driver: "rego",
-            toml: "[config]\npolicy = '''\npackage docker.authz\nallow { true }\n'''\n",
+            toml: "[grants.files]\n[config]\npolicy = '''\npackage docker.authz\nallow { true }\n'''\n",
             calls: vec![
                 ("AuthZPlugin.AuthZReq", request.clone()),
                 ("AuthZPlugin.AuthZRes", request),

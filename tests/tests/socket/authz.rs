@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::{with_driver, with_fixtures};
 
 const READ_ONLY: &str =
-    "[config]\npolicy = '''\npackage docker.authz\nallow { input.Method = \"GET\" }\n'''\n";
+    "[grants.files]\n[config]\npolicy = '''\npackage docker.authz\nallow { input.Method = \"GET\" }\n'''\n";
 
 /// What the engine does with an answer (moby: `pkg/authorization`): a 200 with `Allow` true passes, whatever else it says.
 fn allows(answer: &Answer) -> bool {
@@ -69,7 +69,7 @@ fn what_is_ambiguous_malformed_or_withheld_is_denied() -> Result<()> {
     // A policy that allows everything: what is denied here is denied by the host.
     let (site, _daemon) = with_driver(
         "rego",
-        "[config]\npolicy = '''\npackage docker.authz\nallow { true }\n'''\n",
+        "[grants.files]\n[config]\npolicy = '''\npackage docker.authz\nallow { true }\n'''\n",
     )?;
     let mut caller = site.caller("rego");
     let plain = request(
@@ -140,7 +140,7 @@ fn a_driver_that_fails_denies() -> Result<()> {
 
 #[test]
 fn without_a_policy_everything_is_denied() -> Result<()> {
-    let (site, _daemon) = with_driver("rego", "")?;
+    let (site, _daemon) = with_driver("rego", "[grants.files]\n")?;
     let answer = site
         .caller("rego")
         .call("AuthZPlugin.AuthZReq", &request("GET", "/v1.41/info", None))?;

@@ -9,17 +9,26 @@ use serde_json::json;
 
 use super::*;
 
-fn source(text: &str) -> Source {
-    Source {
-        text: text.to_owned(),
-        data: None,
-        rule: None,
+fn text(text: &str) -> Text {
+    Text {
+        modules: vec![file(INLINE, text)],
+        data: vec![],
+        rule: RULE.to_owned(),
         builtin_errors: BuiltinErrors::default(),
+        revision: None,
+    }
+}
+
+fn file(name: &str, text: &str) -> Module {
+    Module {
+        name: name.to_owned(),
+        text: text.to_owned(),
+        before_1_0: None,
     }
 }
 
 fn parse(text: &str) -> Result<Policy> {
-    Policy::parse(&source(text))
+    Policy::parse(&self::text(text))
 }
 
 fn problem(text: &str) -> String {
@@ -139,11 +148,11 @@ fn a_failing_built_in_function_can_be_undefined_as_in_opa() {
     let text = "package docker.authz\nallow { not deny }\ndeny { count(input.Body.CapAdd) > 0 }";
     let input = json!({"Body": {"CapAdd": null}});
     for (builtin_errors, allowed) in [("deny", false), ("undefined", true)] {
-        let source = Source {
+        let text = Text {
             builtin_errors: builtin_errors.parse().unwrap(),
-            ..source(text)
+            ..self::text(text)
         };
-        let verdict = Policy::parse(&source).unwrap().judge_request(input.clone());
+        let verdict = Policy::parse(&text).unwrap().judge_request(input.clone());
         assert_eq!(verdict == Ok(Verdict::Allow), allowed, "{verdict:?}");
     }
     "maybe".parse::<BuiltinErrors>().unwrap_err();
@@ -241,10 +250,13 @@ fn responses_are_allowed_unless_a_rule_judges_them() {
 #[test]
 fn data_and_rule_can_be_set() {
     let text = "package company.docker\nmay { data.users[input.User][_] == input.Method }";
-    let with = |data: Option<&str>, rule: Option<&str>| Source {
-        data: data.map(str::to_owned),
-        rule: rule.map(str::to_owned),
-        ..source(text)
+    let with = |data: Option<&str>, rule: Option<&str>| Text {
+        data: data
+            .map(|data| serde_json::from_str(data).unwrap())
+            .into_iter()
+            .collect(),
+        rule: rule.unwrap_or(RULE).to_owned(),
+        ..self::text(text)
     };
     let data = Some(r#"{"users": {"alice": ["GET", "POST"]}}"#);
     let mut policy = Policy::parse(&with(data, Some("data.company.docker.may"))).unwrap();
@@ -273,11 +285,6 @@ fn data_and_rule_can_be_set() {
             "the policy's data is no JSON object",
         ),
         (
-            Some("{"),
-            Some("data.company.docker.may"),
-            "the policy's data is no JSON object",
-        ),
-        (
             Some(r#"{"company": {"docker": {"may": true}}}"#),
             Some("data.company.docker.may"),
             "the policy's data has a value at data.company.docker",
@@ -302,4 +309,82 @@ fn long_policies_are_read() {
         .judge_request(json!({"Method": "name19999"}))
         .unwrap();
     assert_eq!(verdict, Verdict::Allow);
+}
+
+#[test]
+fn a_policy_can_have_several_files_in_both_syntaxes() {
+    let mut policy = Policy::parse(&Text {
+        modules: vec![
+            file(
+                "a.rego",
+                "package docker.authz\nallow { data.lib.reads(input) }",
+            ),
+            file(
+                "lib/b.rego",
+                "package lib\nimport rego.v1\nreads(request) if request.Method in data.methods",
+            ),
+            file(
+                "c.rego",
+                "package docker.authz\nimport rego.v1\ndeny contains m if some m in input.Bad",
+            ),
+        ],
+        data: vec![json!({"methods": ["GET"]}), json!({"more": 1})],
+        ..text("")
+    })
+    .unwrap();
+    for (method, expected) in [
+        ("GET", Verdict::Allow),
+        ("POST", Verdict::Deny(vec!["x".into()])),
+    ] {
+        let input = json!({"Method": method, "Bad": ["x"]});
+        assert_eq!(policy.judge_request(input).unwrap(), expected);
+    }
+    let broken = Policy::parse(&Text {
+        modules: vec![
+            file("policies/a.rego", "package docker.authz\nallow := true"),
+            file("policies/b.rego", "package docker.authz\nallow if {"),
+        ],
+        ..text("")
+    });
+    let error = broken.err().unwrap();
+    assert!(
+        error
+            .message()
+            .contains("cannot be read: policies/b.rego: line 2"),
+        "{error}"
+    );
+}
+
+#[test]
+fn tests_of_a_policy_are_run_and_are_no_part_of_it() {
+    let whole = Text {
+        modules: vec![
+            file(
+                "a.rego",
+                "package docker.authz\nallow { input.Method == \"GET\" }\nhelper { data.docker.authz_test.x }",
+            ),
+            file(
+                "a_test.rego",
+                "package docker.authz_test\nimport data.docker.authz\nx := 1\ntest_get { authz.allow with input as {\"Method\": \"GET\"} }\ntest_post { authz.allow with input as {\"Method\": \"POST\"} }\ntest_broken { to_number(\"x\") == no_such_function(1) }",
+            ),
+        ],
+        ..text("")
+    };
+    let outcomes: Vec<_> = Policy::test(&whole)
+        .unwrap()
+        .into_iter()
+        .map(|outcome| (outcome.test, outcome.passed, outcome.error.is_some()))
+        .collect();
+    let of = |name: &str, passed, error| (format!("data.docker.authz_test.{name}"), passed, error);
+    assert_eq!(
+        outcomes,
+        [
+            of("test_broken", false, true),
+            of("test_get", true, false),
+            of("test_post", false, false),
+        ]
+    );
+    let mut policy = Policy::parse(&whole).unwrap();
+    let (rules, _) = policy.explain(json!({"Method": "GET"})).unwrap();
+    assert_eq!(rules, json!({"allow": true}));
 }
