@@ -5,29 +5,57 @@ use dockside_driver::{Refusal, Result, files, log};
 /// The set of files of this name is the break-glass file. The operator grants it with `root-only = true`.
 const SET: &str = "break-glass";
 
-/// The first line of the break-glass file; none if there is no such file, or it is not root's alone, or the operator grants none.
+/// What there is of the break-glass file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Glass {
+    /// Nothing: the policy decides.
+    Whole,
+    /// A file, which does not count because somebody besides root can write it, or no such file is granted: the policy decides. With the host's
+    /// words.
+    Disregarded(String),
+    /// A file, with its first line: everything is allowed.
+    Broken(String),
+}
+
+/// Looks for the break-glass file.
 ///
 /// # Errors
-/// The file is there and cannot be read.
-pub fn broken() -> Result<Option<String>> {
+/// It is there and cannot be read.
+pub fn look() -> Result<Glass> {
     // Cheaper than to read what is hardly ever there.
-    if files::stamp(SET).is_err() {
-        return Ok(None);
-    }
-    match files::read(SET, "") {
+    match files::stamp(SET).and_then(|_| files::read(SET, "")) {
         Ok(text) => {
             let text = String::from_utf8_lossy(&text);
             let line = text.lines().next().unwrap_or_default().trim();
-            Ok(Some(line.chars().take(200).collect()))
+            Ok(Glass::Broken(line.chars().take(200).collect()))
         }
         Err(error) => match error.refusal() {
-            Some(Refusal::NotFound) => Ok(None),
-            Some(Refusal::NotGranted) => {
-                log::error!("the break-glass file does not count: {error}");
-                Ok(None)
-            }
+            Some(Refusal::NotFound) => Ok(Glass::Whole),
+            Some(Refusal::NotGranted) => Ok(Glass::Disregarded(error.into_message())),
             _ => Err(error),
         },
+    }
+}
+
+/// The first line of the break-glass file, if everything is allowed. One that cannot be read allows nothing.
+pub fn broken() -> Option<String> {
+    match look() {
+        Ok(Glass::Broken(line)) => Some(line),
+        Ok(Glass::Whole | Glass::Disregarded(_)) => None,
+        Err(error) => {
+            log::error!("the break-glass file cannot be read: {error}");
+            None
+        }
+    }
+}
+
+/// What `status` says of it.
+pub fn status() -> String {
+    match look() {
+        Ok(Glass::Whole) => "no".to_owned(),
+        Ok(Glass::Disregarded(why)) => format!("no: {why}"),
+        Ok(Glass::Broken(line)) => format!("YES, everything is allowed: {line}"),
+        Err(error) => format!("no: {error}"),
     }
 }
 

@@ -1,5 +1,6 @@
 //! What authorization drivers share.
 
+pub mod ask;
 mod binds;
 pub mod break_glass;
 pub mod decision;

@@ -1,14 +1,13 @@
 //! What operators ask: whether a policy is sound, what it says of a request, which one is in force.
 
 use dockside_authz::{
-    Place, break_glass,
+    Place, ask, break_glass,
     last_good::{Source as _, short},
 };
 use dockside_driver::{
     Admin, Error, KeyValues, Result,
     admin::{self, Verb, argument, verb},
-    authz::{ApiVersion, Request, RequestBody},
-    serde_json::{self, Value, json},
+    serde_json::{Value, json},
 };
 
 use crate::{
@@ -30,21 +29,12 @@ impl Admin for Rego {
             verb("check")
                 .help("Compile a policy and run its tests")
                 .argument(policy()),
-            verb("explain")
-                .help("What the policy says of a request, with the value of each of its rules")
-                .argument(policy())
-                .argument(
-                    argument("method")
-                        .default("GET")
-                        .help("GET, POST, PUT, DELETE, HEAD"),
-                )
-                .argument(
-                    argument("path")
-                        .required()
-                        .help("Path with query: /v1.41/containers/create?name=x"),
-                )
-                .argument(argument("body").help("The body, JSON"))
-                .argument(argument("user").help("The common name in the client's certificate")),
+            ask::arguments().into_iter().fold(
+                verb("explain")
+                    .help("What the policy says of a request, with the value of each of its rules")
+                    .argument(policy()),
+                Verb::argument,
+            ),
         ]
     }
 
@@ -60,13 +50,6 @@ impl Admin for Rego {
 }
 
 fn status(settings: &Settings) -> Value {
-    let glass = match break_glass::broken() {
-        Ok(None) => "no".to_owned(),
-        Ok(Some(reason)) => format!("YES, everything is allowed {reason}")
-            .trim_end()
-            .to_owned(),
-        Err(error) => error.into_message(),
-    };
     let (policy, since, problem) = match source::standing(settings) {
         Ok(standing) => (
             short(&standing.digest).to_owned(),
@@ -85,7 +68,7 @@ fn status(settings: &Settings) -> Value {
         "rejected": problem,
         "rule": settings.rule,
         "dry-run": settings.dry_run.as_ref().map(ToString::to_string),
-        "break-glass": glass,
+        "break-glass": break_glass::status(),
     })
 }
 
@@ -129,7 +112,7 @@ fn check(settings: &Settings, arguments: &KeyValues) -> Result<String> {
 }
 
 fn explain(settings: &Settings, arguments: &KeyValues) -> Result<String> {
-    let request = request(arguments)?;
+    let request = ask::request(arguments)?;
     let mut input = input::of_request(&request)?;
     let ask = |policy: &mut Policy| {
         let verdict = policy.judge_request(input.clone())?;
@@ -156,79 +139,4 @@ fn explain(settings: &Settings, arguments: &KeyValues) -> Result<String> {
         "printed": prints,
         "input": input,
     }))
-}
-
-/// A request from its parts. The path is taken as it is, without the host's rules for what a client may write.
-fn request(arguments: &KeyValues) -> Result<Request> {
-    let target = arguments.get("path").unwrap_or_default();
-    let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    let mut parts: Vec<String> = path
-        .split('/')
-        .filter(|part| !part.is_empty())
-        .map(|part| decoded(part, false))
-        .collect();
-    let version = parts.first().and_then(|first| version(first));
-    if version.is_some() {
-        parts.remove(0);
-    }
-    let body = match arguments.get("body") {
-        None => RequestBody::None,
-        Some(text) => {
-            serde_json::from_str::<Value>(text)
-                .map_err(|error| Error::invalid(format!("body is no JSON: {error}")))?;
-            RequestBody::Json(text.to_owned())
-        }
-    };
-    let user = arguments.get("user").filter(|user| !user.is_empty());
-    Ok(Request {
-        user: user.map(str::to_owned),
-        user_authn_method: user.map(|_| "TLS".to_owned()),
-        method: arguments
-            .get("method")
-            .unwrap_or("GET")
-            .to_ascii_uppercase(),
-        uri: target.to_owned(),
-        api_version: version,
-        path: parts,
-        query: query
-            .split('&')
-            .filter(|pair| !pair.is_empty())
-            .map(|pair| {
-                let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-                (decoded(name, true), decoded(value, true))
-            })
-            .collect(),
-        body,
-        ..Request::default()
-    })
-}
-
-fn version(part: &str) -> Option<ApiVersion> {
-    let (major, minor) = part.strip_prefix('v')?.split_once('.')?;
-    Some(ApiVersion {
-        major: major.parse().ok()?,
-        minor: minor.parse().ok()?,
-    })
-}
-
-/// Percent-decoded; in a query a plus is a space.
-fn decoded(text: &str, is_query: bool) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&byte, after)) = rest.split_first() {
-        rest = after;
-        let digits = after.get(..2).and_then(|digits| {
-            let digits = std::str::from_utf8(digits).ok()?;
-            u8::from_str_radix(digits, 16).ok()
-        });
-        match (byte, digits) {
-            (b'%', Some(value)) => {
-                bytes.push(value);
-                rest = after.get(2..).unwrap_or_default();
-            }
-            (b'+', _) if is_query => bytes.push(b' '),
-            _ => bytes.push(byte),
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }
