@@ -122,7 +122,7 @@ fn a_denial_names_the_rule_and_what_would_allow_it() {
             "GET",
             "/containers/json",
             "",
-            "eve may not container_list: eve has no role, it takes the role admin or viewer",
+            "eve may not container_list: eve has no role, it takes the role admin or developer or viewer",
         ),
         (
             "",
