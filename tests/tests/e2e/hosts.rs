@@ -1,28 +1,44 @@
 //! The driver `mesh` on two hosts: two engines and two daemons, each pair in namespaces of its own, with a cable between them.
 
 use std::collections::BTreeSet;
+use std::fs;
 
 use anyhow::{Context, Result, ensure};
 use dockside_tests::daemon::until;
 use dockside_tests::engine::{Engine, Version};
+use dockside_tests::files;
 
-use crate::Setup;
 use crate::bridges::{address, explained, is_missing, start_server};
 use crate::effects::{down, holds, nothing_is_left};
 use crate::mesh::{create, is_unreachable, mesh, ping};
+use crate::{Plugin, Setup};
+
+/// Where the engine is told to look for what it would get from the Internet, and the daemon's part of it.
+const MIRROR: &str = "http://127.0.0.1:5081";
+const REGISTRY: &str = "registry = \"127.0.0.1:5081\"\n";
+
+/// The name of Weave Net's plugin, which the driver takes over.
+const WEAVE: &str = "store/weaveworks/net-plugin:2.5.2";
 
 /// The cable, and the hosts' addresses on it. TEST-NET-3 of RFC 5737.
 const WIRE: &str = "wire0";
 const HOSTS: [&str; 2] = ["203.0.113.1", "203.0.113.2"];
 
-/// Two hosts that know each other.
-fn pair(version: Version, test: &str) -> Result<Option<[Setup; 2]>> {
+/// Two hosts with a plugin each, made from the host's own address, and a cable between them.
+fn pair(
+    version: Version,
+    test: &str,
+    plugin: impl Fn(&str) -> Result<Plugin>,
+    flags: &[&str],
+) -> Result<Option<[Setup; 2]>> {
     if is_missing(test) {
         return Ok(None);
     }
     let host = |own: &str| {
-        let settings = format!("peers = \"{}\"\naddress = \"{own}\"", HOSTS.join(","));
-        Setup::inside(version, test, &[mesh(&settings)?])
+        Setup::serving(version, test, &[plugin(own)?], |engine, site| {
+            fs::write(&site.config, REGISTRY)?;
+            engine.serve_inside(site)
+        })
     };
     let [one, other] = HOSTS;
     let (Some(first), Some(second)) = (host(one)?, host(other)?) else {
@@ -33,7 +49,7 @@ fn pair(version: Version, test: &str) -> Result<Option<[Setup; 2]>> {
         .engine
         .connect(&second.engine, WIRE, [&addresses[0], &addresses[1]])?;
     for setup in [&first, &second] {
-        setup.engine.up(&[])?;
+        setup.engine.up(flags)?;
         setup.engine.image()?;
     }
     Ok(Some([first, second]))
@@ -41,7 +57,13 @@ fn pair(version: Version, test: &str) -> Result<Option<[Setup; 2]>> {
 
 pub(crate) fn containers_of_two_hosts_are_on_one_network(version: Version) -> Result<()> {
     let test = "containers_of_two_hosts_are_on_one_network";
-    let Some(mut hosts) = pair(version, test)? else {
+    let plugin = |own: &str| {
+        mesh(&format!(
+            "peers = \"{}\"\naddress = \"{own}\"",
+            HOSTS.join(",")
+        ))
+    };
+    let Some(mut hosts) = pair(version, test, plugin, &[])? else {
         return Ok(());
     };
     let met = meet(&mut hosts);
@@ -80,7 +102,7 @@ fn meet(hosts: &mut [Setup; 2]) -> Result<()> {
         for address in [&a, &b] {
             setup
                 .engine
-                .shell_beside(&format!("ping -c 1 -W 5 {address}"))?;
+                .shell_beside(&format!("busybox ping -c 1 -W 5 {address}"))?;
         }
     }
 
@@ -131,5 +153,105 @@ fn meet(hosts: &mut [Setup; 2]) -> Result<()> {
 fn remove(engine: &Engine, containers: &[&str]) -> Result<()> {
     engine.docker(&[&["rm", "-f"], containers].concat())?;
     engine.docker(&["network", "rm", "blue", "red"])?;
+    Ok(())
+}
+
+/// The driver as a swarm's network plugin.
+pub(crate) fn weave() -> Result<Plugin> {
+    Ok(Plugin {
+        name: "weave",
+        file: "weave",
+        component: files::driver("mesh")?,
+        toml: fs::read_to_string(files::workspace().join("guests/mesh/weave.toml"))?
+            .replace("driver = \"mesh\"\n", ""),
+    })
+}
+
+pub(crate) fn containers_of_a_swarm_reach_each_other_by_name(version: Version) -> Result<()> {
+    let test = "containers_of_a_swarm_reach_each_other_by_name";
+    let flags = ["--registry-mirror", MIRROR];
+    let Some(mut hosts) = pair(version, test, |_| weave(), &flags)? else {
+        return Ok(());
+    };
+    let swarmed = swarm(&mut hosts);
+    let [first, second] = hosts;
+    explained(&first, swarmed.with_context(|| second.daemon.log_end()))?;
+    for setup in [first, second] {
+        nothing_is_left(&setup)?;
+        down(setup)?;
+    }
+    Ok(())
+}
+
+fn swarm(hosts: &mut [Setup; 2]) -> Result<()> {
+    let [one, other] = hosts;
+    for setup in [&*one, &*other] {
+        let install = ["plugin", "install", "--grant-all-permissions", WEAVE];
+        setup.engine.docker(&install)?;
+    }
+    let [manager, worker] = HOSTS;
+    one.engine
+        .docker(&["swarm", "init", "--advertise-addr", manager])?;
+    let token = one
+        .engine
+        .docker(&["swarm", "join-token", "-q", "worker"])?;
+    let manager = format!("{manager}:2377");
+    let join = ["swarm", "join", "--advertise-addr", worker];
+    other
+        .engine
+        .docker(&[&join[..], &["--token", &token, &manager]].concat())?;
+    one.engine.docker(&[
+        "network",
+        "create",
+        "-d",
+        WEAVE,
+        "--attachable",
+        "--subnet",
+        "10.62.0.0/24",
+        "blue",
+    ])?;
+    for (setup, name) in [(&*one, "aa"), (&*other, "bb")] {
+        start_server(&setup.engine, "blue", name, &[])?;
+    }
+    by_name(one, other)?;
+
+    one.daemon.kill()?;
+    by_name(one, other)?;
+    one.daemon = one.engine.serve_inside(&one.site)?;
+    one.daemon.wait_plugin("weave")?;
+    by_name(one, other)?;
+
+    one.engine
+        .shell_beside(&format!("ip link set {WIRE} down"))?;
+    let b = address(&other.engine, "bb", "blue")?;
+    is_unreachable(&one.engine, "aa", &b)?;
+    one.engine.shell_beside(&format!("ip link set {WIRE} up"))?;
+    by_name(one, other)?;
+
+    for (setup, name) in [(&*one, "aa"), (&*other, "bb")] {
+        setup.engine.docker(&["rm", "-f", name])?;
+    }
+    until("the network to be free", || {
+        one.engine
+            .try_docker(&["network", "rm", "blue"])
+            .is_ok_and(|said| said.success)
+    })?;
+    for setup in [&*other, &*one] {
+        setup.engine.docker(&["swarm", "leave", "--force"])?;
+    }
+    for setup in [&*one, &*other] {
+        setup.engine.docker(&["plugin", "rm", "-f", WEAVE])?;
+    }
+    Ok(())
+}
+
+/// Each host's container reaches the other's by its name, as soon as the engines have told each other of it.
+fn by_name(one: &Setup, other: &Setup) -> Result<()> {
+    for (setup, from, to) in [(one, "aa", "bb"), (other, "bb", "aa")] {
+        until("the name to be known", || {
+            ping(&setup.engine, from, to).is_ok()
+        })
+        .with_context(|| format!("{from} to {to}"))?;
+    }
     Ok(())
 }

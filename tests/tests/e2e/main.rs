@@ -188,6 +188,7 @@ on_both_engines! {
     hosts::containers_of_two_hosts_are_on_one_network,
     mobyfs::it_is_found_by_socket_spec_and_json,
     mobyfs::what_users_of_local_persist_type_works,
+    hosts::containers_of_a_swarm_reach_each_other_by_name,
     mounts::a_disk_image_is_a_volume_with_a_size_limit,
     mounts::a_volume_in_memory_has_a_size_limit,
     mounts::the_driver_unmounts_after_the_last_use,
