@@ -16,11 +16,13 @@ mod effects;
 mod helpers;
 mod hosts;
 mod image;
+mod infoblox;
 mod kills;
 mod mesh;
 mod mobyfs;
 mod mounts;
 mod networks;
+mod pool;
 mod relay;
 mod ssh;
 mod sshfs;
@@ -172,6 +174,10 @@ on_both_engines! {
     networks::a_bridge_with_both_address_families_connects_containers,
     networks::an_exhausted_pool_is_a_clear_error,
     networks::networks_and_addresses_survive_restarts,
+    pool::ranges_and_point_to_point_are_as_pyipam_gives_them,
+    pool::an_engine_that_starts_again_has_the_addresses_that_it_had,
+    pool::a_reserved_address_goes_to_its_container,
+    infoblox::containers_have_addresses_of_the_grid_and_leave_none,
     authz::a_read_only_policy_lets_ps_pass_and_denies_run,
     authz::without_the_daemon_the_engine_denies,
     differential::what_the_engine_does_is_what_was_judged,
