@@ -305,6 +305,16 @@ impl Engine {
             .join("\n")
     }
 
+    /// A shell script that is the engine's own docker client, for scripts that users would run.
+    pub fn client_script(&self) -> String {
+        format!(
+            "#!/bin/sh\nDOCKSIDE_E2E='{}' exec '{}' docker {} \"$@\"\n",
+            self.root.path().display(),
+            files::workspace().join("tests/engine/engine").display(),
+            self.name
+        )
+    }
+
     /// Runs the engine's own docker client, whatever it returns.
     ///
     /// # Errors

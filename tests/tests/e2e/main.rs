@@ -13,6 +13,7 @@ mod authz;
 mod bridges;
 mod differential;
 mod effects;
+mod exercises;
 mod helpers;
 mod hosts;
 mod image;
@@ -200,6 +201,7 @@ on_both_engines! {
     mounts::the_driver_unmounts_after_the_last_use,
     mounts::containers_go_on_when_the_daemon_is_killed,
     mounts::a_long_create_goes_on_and_is_joined,
+    exercises::volumes_over_ssh,
     sshfs::volumes_keep_their_files_and_the_server_its_own,
     sshfs::what_is_wrong_is_said_at_once,
     sshfs::dead_mounts_work_again,
