@@ -46,7 +46,7 @@ pub mod imports {
 #[cfg(target_family = "wasm")]
 pub mod http {
     wit_bindgen::generate!({
-        path: ["../../wit", "wit/http.wit"],
+        path: "../../wit",
         inline: "
             package dockside:kit;
             world http-kit {
