@@ -18,6 +18,7 @@ mod kill;
 mod lives;
 mod operations;
 mod reboot;
+mod relay;
 mod server;
 
 use anyhow::{Context, Result, ensure};
