@@ -16,6 +16,7 @@ mod plugins;
 mod reference;
 mod relay;
 mod secrets;
+mod shipped;
 
 use std::path::Path;
 
