@@ -206,6 +206,9 @@ fn make_absolute(daemon: &mut Daemon) -> anyhow::Result<()> {
     ] {
         *path = std::path::absolute(&path)?;
     }
+    if let Some(relay) = &mut daemon.relay {
+        *relay = std::path::absolute(&relay)?;
+    }
     std::fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)

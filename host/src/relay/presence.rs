@@ -32,6 +32,7 @@ struct Seen {
 #[derive(Debug)]
 struct Relay {
     plugin: String,
+    settings: Arc<Settings>,
     connections: usize,
     /// When the last connection ended.
     left: Instant,
@@ -60,13 +61,16 @@ impl Relays {
     pub fn arrive(self: &Arc<Self>, plugin: &str, context: &Context) -> Presence {
         let mut seen = self.seen.lock();
         let settings = Arc::clone(&context.settings);
-        seen.settings.insert(plugin.to_owned(), settings);
+        seen.settings
+            .insert(plugin.to_owned(), Arc::clone(&settings));
         let relay = seen.relays.entry(context.id.clone()).or_insert(Relay {
             plugin: plugin.to_owned(),
+            settings: Arc::default(),
             connections: 0,
             left: Instant::now(),
         });
         plugin.clone_into(&mut relay.plugin);
+        relay.settings = settings;
         relay.connections += 1;
         Presence {
             relays: Arc::clone(self),
@@ -99,18 +103,13 @@ impl Relays {
     /// The relays of a plugin that are there.
     pub fn of(&self, plugin: &str) -> Vec<Attached> {
         let seen = self.seen.lock();
-        let set: Vec<String> = seen
-            .settings
-            .get(plugin)
-            .map(|settings| settings.keys().cloned().collect())
-            .unwrap_or_default();
         let mut attached: Vec<Attached> = seen
             .relays
             .iter()
             .filter(|(_, relay)| relay.plugin == plugin && relay.connections > 0)
-            .map(|(id, _)| Attached {
+            .map(|(id, relay)| Attached {
                 id: id.clone(),
-                set: set.clone(),
+                set: relay.settings.keys().cloned().collect(),
             })
             .collect();
         attached.sort_by(|a, b| a.id.cmp(&b.id));
