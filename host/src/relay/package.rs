@@ -78,7 +78,7 @@ impl Package {
             "Linux": {"Capabilities": [], "AllowAllDevices": false, "Devices": []},
         });
         if kinds.contains(&Kind::Volume) {
-            config["PropagatedMount"] = VOLUMES.into();
+            add(&mut config, "PropagatedMount", VOLUMES.into());
         }
         let name = settings
             .names
@@ -99,7 +99,8 @@ impl Package {
     /// The configuration that a registry hands out: it names its layers.
     pub fn image_config(&self) -> Blob {
         let mut config = self.config.clone();
-        config["rootfs"] = json!({"type": "layers", "diff_ids": [LAYER.digest]});
+        let layers = json!({"type": "layers", "diff_ids": [LAYER.digest]});
+        add(&mut config, "rootfs", layers);
         Blob::new(config.to_string().into_bytes())
     }
 
@@ -121,6 +122,12 @@ impl Package {
             }],
         });
         Blob::new(manifest.to_string().into_bytes())
+    }
+}
+
+fn add(config: &mut Value, key: &str, value: Value) {
+    if let Some(config) = config.as_object_mut() {
+        config.insert(key.to_owned(), value);
     }
 }
 

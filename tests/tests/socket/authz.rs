@@ -7,8 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{with_driver, with_fixtures};
 
-const READ_ONLY: &str =
-    "[grants.files]\n[config]\npolicy = '''\npackage docker.authz\nallow { input.Method = \"GET\" }\n'''\n";
+const READ_ONLY: &str = "[grants.files]\n[config]\npolicy = '''\npackage docker.authz\nallow { input.Method = \"GET\" }\n'''\n";
 
 /// What the engine does with an answer (moby: `pkg/authorization`): a 200 with `Allow` true passes, whatever else it says.
 fn allows(answer: &Answer) -> bool {

@@ -28,7 +28,9 @@ fn every_kind_announces_itself() -> Result<()> {
     ] {
         let toml = match driver {
             "local" => crate::DIRECTORIES,
-            "rego" => "[grants.files]\n[config]\npolicy = \"package docker.authz\\ndefault allow = false\"\n",
+            "rego" => {
+                "[grants.files]\n[config]\npolicy = \"package docker.authz\\ndefault allow = false\"\n"
+            }
             _ => "",
         };
         let (site, _daemon) = with_driver(driver, toml)?;
