@@ -65,6 +65,9 @@ static NETWORKS: Table<Net> = Table::new("network/");
 /// State: the identifiers of all networks. One key, because to list keys is to conflict with every call that makes one.
 const ALL: &str = "networks";
 
+/// State: the hosts of the configuration that the tunnels were last made to lead to.
+pub(crate) const FOLLOWED: &str = "followed";
+
 /// The identifiers of all networks.
 pub(crate) fn all() -> Result<BTreeSet<String>> {
     Ok(state::get(ALL)?.unwrap_or_default())
@@ -379,6 +382,10 @@ impl Network for Mesh {
         NETWORKS.remove(network_id)?;
         let mut all = all()?;
         all.remove(network_id);
+        if all.is_empty() {
+            state::delete(FOLLOWED)?;
+            return state::delete(ALL);
+        }
         state::set(ALL, &all)
     }
 

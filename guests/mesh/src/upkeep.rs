@@ -11,9 +11,6 @@ use crate::{Mesh, cluster, endpoint, network};
 /// Seconds until the endpoints of containers that ended without an engine are missed.
 const EVERY: u32 = 10;
 
-/// State: the hosts of the configuration that the tunnels were last made to lead to.
-const FOLLOWED: &str = "followed";
-
 impl Reconcile for Mesh {
     fn reconcile(_facts: &[Fact]) -> Result<()> {
         // The endpoints of a machine that was started again have no container any more.
@@ -35,16 +32,19 @@ impl Timers for Mesh {
     }
 
     fn tick(_name: &str) -> Result<()> {
+        if network::all()?.is_empty() {
+            return Ok(());
+        }
         endpoint::sweep()?;
         endpoint::catch_up()?;
         let hosts = (config::get(cluster::PEERS)?, config::get("address")?);
-        if state::get(FOLLOWED)?.as_ref() != Some(&hosts) {
+        if state::get(network::FOLLOWED)?.as_ref() != Some(&hosts) {
             if let Err(error) = cluster::configured() {
                 log::error!("{error}");
                 return Err(error);
             }
             network::follow()?;
-            state::set(FOLLOWED, &hosts)?;
+            state::set(network::FOLLOWED, &hosts)?;
         }
         Ok(())
     }
