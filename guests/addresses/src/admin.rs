@@ -169,18 +169,20 @@ fn list_reservations() -> Result<String> {
             json!("configuration"),
         ]);
     }
-    each_pool(|id| {
+    // They outlive their pools.
+    for name in reserved::pools()? {
+        let Some(id) = Id::parse(&name) else {
+            continue;
+        };
         for (address, mac) in Reserved::stored(&id)?.iter() {
-            let pool = id.to_string();
             rows.push([
                 json!(address),
                 json!(mac),
-                json!(pool),
+                json!(name),
                 json!("dockside run"),
             ]);
         }
-        Ok(())
-    })?;
+    }
     Ok(rows.to_json())
 }
 

@@ -167,7 +167,7 @@ impl Run {
             engine: format!("engine {}", self.model.engine),
             ..PoolRequest::default()
         };
-        let answer = pools::request_pool_with_replay(&request);
+        let answer = pools::request_shared_pool(&request);
         let new = Pool {
             subnet: wanted,
             ranges: BTreeMap::new(),

@@ -20,25 +20,25 @@ pub const LOCAL: &str = "local";
 /// The address space of a cluster's networks.
 pub const GLOBAL: &str = "global";
 
-/// `RequestPool`: the pool's name and its subnet.
-///
-/// Networks of one subnet share the pool: what one holds the other does not get. With a range of its own a network has a name of its own for it.
+/// `RequestPool` for a driver whose networks cannot share a subnet: the pool's name and its subnet. With a range a pool has another name.
 ///
 /// # Errors
-/// The subnet overlaps with another, is unusable, or none is left to choose.
+/// The subnet overlaps with one that is held, is unusable, or none is left to choose.
 pub fn request_pool(request: &PoolRequest) -> Result<(String, IpNet)> {
-    request_for(request, "")
+    request_for(request, None)
 }
 
-/// `RequestPool` for a driver that requires a replay: what an engine asks for after its start is what its networks have, and no further network.
+/// `RequestPool` for a driver whose networks can share a subnet: what one holds the other does not get. The driver requires a replay: what an
+/// engine asks for after its start is what its networks have, and no further network.
 ///
 /// # Errors
-/// As [`request_pool`].
-pub fn request_pool_with_replay(request: &PoolRequest) -> Result<(String, IpNet)> {
-    request_for(request, &request.engine)
+/// The subnet overlaps with another one that is held, is unusable, or none is left to choose.
+pub fn request_shared_pool(request: &PoolRequest) -> Result<(String, IpNet)> {
+    request_for(request, Some(&request.engine))
 }
 
-fn request_for(request: &PoolRequest, engine: &str) -> Result<(String, IpNet)> {
+/// `engine` is the process that asks, if networks can share the pool.
+fn request_for(request: &PoolRequest, engine: Option<&str>) -> Result<(String, IpNet)> {
     let space = request.address_space.as_str();
     if space != LOCAL && space != GLOBAL {
         return Err(Error::invalid(format!(
@@ -64,12 +64,12 @@ fn request_for(request: &PoolRequest, engine: &str) -> Result<(String, IpNet)> {
         sub_pool: request.sub_pool.filter(|range| *range != subnet),
     };
     let range = range(&id, request)?;
-    let known = match request.pool {
-        Some(_) => id.pool()?,
-        None => None,
+    let known = match (request.pool, engine) {
+        (Some(_), Some(engine)) => id.pool()?.map(|pool| (pool, engine)),
+        _ => None,
     };
     let pool = match known {
-        Some(mut pool) => {
+        Some((mut pool, engine)) => {
             begin_generation(&mut pool, engine);
             join(&id, &mut pool, range)?;
             pool
@@ -91,7 +91,7 @@ fn request_for(request: &PoolRequest, engine: &str) -> Result<(String, IpNet)> {
                 subnet,
                 ranges: vec![range],
                 in_use: 0,
-                engine: engine.to_owned(),
+                engine: engine.unwrap_or_default().to_owned(),
                 generation: 0,
             }
         }

@@ -11,6 +11,9 @@ use crate::{record::Id, state, subnet};
 /// The configuration's key.
 const SETTING: &str = "reservations";
 
+/// What the state's keys begin with.
+const PREFIX: &str = "reserved/";
+
 /// How many can be made by `dockside run` in one subnet: the state keeps them in one value, and each request reads it.
 const LIMIT: usize = 1000;
 
@@ -101,6 +104,13 @@ impl Reserved {
     }
 }
 
+/// The names of the pools, held or not, in which `dockside run` made some.
+pub(crate) fn pools() -> Result<Vec<String>> {
+    let keys = dockside_driver::state::keys(PREFIX)?;
+    let name = |key: String| key.strip_prefix(PREFIX).map(str::to_owned);
+    Ok(keys.into_iter().filter_map(name).collect())
+}
+
 /// Keeps an address. One that was kept before is kept for whom it is kept for last.
 pub(crate) fn keep(id: &Id<'_>, address: IpAddr, mac: Option<MacAddr>) -> Result<()> {
     let mut stored = Reserved::stored(id)?;
@@ -136,5 +146,5 @@ pub(crate) fn drop(id: &Id<'_>, address: IpAddr) -> Result<bool> {
 }
 
 fn key(id: &Id<'_>) -> String {
-    format!("reserved/{}/{}", id.space, id.subnet)
+    format!("{PREFIX}{}/{}", id.space, id.subnet)
 }

@@ -31,7 +31,7 @@ impl Ipam for Pool {
     }
 
     fn request_pool(request: &PoolRequest) -> Result<PoolResponse> {
-        let (pool_id, pool) = pools::request_pool_with_replay(request)?;
+        let (pool_id, pool) = pools::request_shared_pool(request)?;
         Ok(PoolResponse {
             pool_id,
             pool,

@@ -356,6 +356,16 @@ mod tests {
     }
 
     #[test]
+    fn a_driver_is_told_which_engine_process_asks_for_a_pool() {
+        let mut asked = call("RequestPool", r#"{"AddressSpace":"local"}"#).unwrap();
+        asked.asked_by("boot/7/9");
+        let Call::RequestPool(request) = asked else {
+            panic!("{asked:?}");
+        };
+        assert_eq!(request.engine, "boot/7/9");
+    }
+
+    #[test]
     fn an_answer_that_is_not_what_was_asked_for_is_caught() {
         let request = PoolRequest {
             address_space: String::new(),

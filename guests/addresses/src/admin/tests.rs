@@ -117,6 +117,7 @@ fn a_reserved_address_is_for_one_ethernet_address_alone() {
     assert_eq!(listed.as_array().unwrap().len(), 2, "{listed}");
     // Reservations outlive the network, and are gone when they are taken back.
     pools::release_pool(POOL).unwrap();
+    assert_eq!(ran("reservations", &[]).unwrap(), listed);
     pool("10.90.0.0/24");
     assert_eq!(
         ask(None, Some("02:00:00:00:00:01"), "").unwrap(),

@@ -237,6 +237,11 @@ fn a_wanted_pool_is_refused_if_it_cannot_be_had() {
     request_pool(&wish(Some("10.90.0.0/16"), None)).unwrap();
     for (subnet, sub_pool, expected) in [
         (
+            "10.90.0.0/16",
+            None,
+            "10.90.0.0/16 overlaps with 10.90.0.0/16, which is held as pool \"local/10.90.0.0/16\"",
+        ),
+        (
             "10.90.7.0/24",
             None,
             "10.90.7.0/24 overlaps with 10.90.0.0/16, which is held as pool \"local/10.90.0.0/16\"",
@@ -454,7 +459,7 @@ fn ask_pool(
         options: options.iter().copied().collect(),
         ..wish(Some(subnet), sub_pool)
     };
-    request_pool_with_replay(&request).map(|(id, _)| id)
+    request_shared_pool(&request).map(|(id, _)| id)
 }
 
 fn ask_as(id: &str, address: Option<&str>, mac: &str) -> Result<String> {
