@@ -12,7 +12,7 @@ mod revive;
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 
@@ -45,8 +45,6 @@ pub struct Ledger {
     facts: Mutex<HashMap<String, Vec<Fact>>>,
     /// Whose turn it is to make a dead mount again, by plugin and key.
     remaking: Mutex<HashMap<(String, String), Arc<tokio::sync::Mutex<()>>>>,
-    /// Things that one call at a time may change, by their IDs.
-    turns: Mutex<HashMap<String, Weak<Turn>>>,
     /// How mounts did when they were looked at last, by plugin and key.
     health: Mutex<HashMap<(String, String), Health>>,
 }
@@ -63,7 +61,6 @@ impl Ledger {
             calls: Mutex::default(),
             facts: Mutex::default(),
             remaking: Mutex::default(),
-            turns: Mutex::default(),
             health: Mutex::default(),
         })
     }
@@ -150,18 +147,6 @@ impl Ledger {
         }
     }
 
-    /// The turn to change something.
-    fn turn(&self, id: &str) -> Arc<Turn> {
-        let mut turns = self.turns.lock();
-        if let Some(turn) = turns.get(id).and_then(Weak::upgrade) {
-            return turn;
-        }
-        turns.retain(|_, turn| turn.strong_count() > 0);
-        let turn = Arc::new(Turn::new(()));
-        turns.insert(id.to_owned(), Arc::downgrade(&turn));
-        turn
-    }
-
     /// Whether a call is under way.
     pub fn is_live(&self, call: &str) -> bool {
         self.calls.lock().contains(call)
@@ -233,9 +218,6 @@ impl Ledger {
         done
     }
 }
-
-/// What a call holds that changes something nobody else may change meanwhile.
-type Turn = tokio::sync::Mutex<()>;
 
 /// A call that is under way.
 #[derive(Debug)]

@@ -24,6 +24,8 @@ mod mobyfs;
 mod mounts;
 mod networks;
 mod pool;
+mod rbac;
+mod rego;
 mod relay;
 mod ssh;
 mod sshfs;
@@ -181,6 +183,11 @@ on_both_engines! {
     infoblox::containers_have_addresses_of_the_grid_and_leave_none,
     authz::a_read_only_policy_lets_ps_pass_and_denies_run,
     authz::without_the_daemon_the_engine_denies,
+    rego::policies_change_and_mistakes_change_nothing,
+    rego::no_spelling_and_no_hidden_body_gets_around_a_policy,
+    rego::no_answer_is_wrong_while_policies_change,
+    rego::a_read_only_engine_by_policy,
+    rbac::users_are_told_apart_by_their_certificates,
     differential::what_the_engine_does_is_what_was_judged,
     bridges::a_bridge_connects_containers_with_each_other_and_the_outside,
     bridges::cables_of_killed_containers_are_forgotten,

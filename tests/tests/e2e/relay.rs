@@ -300,15 +300,27 @@ pub(crate) fn volumes_of_a_relay_survive_restarts(version: Version) -> Result<()
 }
 
 pub(crate) fn a_policy_is_installed_under_its_alias(version: Version) -> Result<()> {
-    let toml = "names = [\"rego\"]\n[config]\npolicy = '''\npackage docker.authz\nallow { input.Method = \"GET\" }\n'''\n\
-                [relay]\nnames = [\"openpolicyagent/opa-docker-authz-v2\"]\nargs = { name = \"opa-args\" }\n";
     let rego = Plugin {
         name: "rego",
         file: "rego",
         component: files::driver("rego")?,
-        toml: toml.to_owned(),
+        toml: String::new(),
     };
-    let Some(setup) = setup(version, "a_policy_is_installed_under_its_alias", &[rego])? else {
+    let test = "a_policy_is_installed_under_its_alias";
+    let serving = Setup::serving(version, test, &[rego], |engine, site| {
+        fs::write(&site.config, REGISTRY)?;
+        let policies = engine.shared().join("policies");
+        fs::create_dir(&policies)?;
+        let policy = "package docker.authz\nallow { input.Method = \"GET\" }\n";
+        fs::write(policies.join("authz.rego"), policy)?;
+        let toml = format!(
+            "[grants.files]\nread = {{ policies = {policies:?} }}\n\
+             [relay]\nnames = [\"openpolicyagent/opa-docker-authz-v2\"]\nargs = {{ name = \"opa-args\" }}\n"
+        );
+        site.configure("rego", &toml)?;
+        engine.serve_within(site)
+    });
+    let Some(setup) = serving? else {
         return Ok(());
     };
     let engine = &setup.engine;

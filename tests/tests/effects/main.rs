@@ -16,7 +16,6 @@ mod guest;
 mod hostile;
 mod kill;
 mod lives;
-mod network;
 mod operations;
 mod reboot;
 mod relay;
