@@ -165,10 +165,10 @@ impl Asked<'_> {
 
     fn allocate(&self) -> Result<(IpAddr, Lease)> {
         let wapi = Wapi::open()?;
-        let token = dockside_driver::outbox::call_key();
         let (object, is_ours) = match self.existing(&wapi)? {
             Some(found) => {
-                let is_ours = found.attribute(&wapi.settings.token) == Some(&token);
+                // Also what an earlier request of this driver made, and nobody released.
+                let is_ours = found.attribute(&wapi.settings.token).is_some();
                 (found, is_ours)
             }
             None => (self.create(&wapi)?, true),

@@ -326,6 +326,15 @@ fn what_the_grid_has_for_a_client_is_given_to_it_and_stays() {
     assert_eq!(second.code(), ErrorCode::InUse, "{second}");
     release(&id, "10.91.0.77");
     assert_eq!(count(&wire, "fixedaddress"), 1);
+    // What this driver made and forgot is its own again.
+    request(&id, None, Some(mac(8)), false).unwrap();
+    dockside_driver::state::delete("lease/local/10.91.0.0/24/10.91.0.1").unwrap();
+    assert_eq!(
+        request(&id, None, Some(mac(8)), false).unwrap(),
+        "10.91.0.1/24"
+    );
+    release(&id, "10.91.0.1");
+    assert_eq!(count(&wire, "fixedaddress"), 1);
 }
 
 #[test]
