@@ -164,7 +164,6 @@ macro_rules! on_both_engines {
 on_both_engines! {
     relay::dockers_own_commands_manage_a_plugin,
     relay::volumes_of_a_relay_survive_restarts,
-    relay::a_policy_is_installed_under_its_alias,
     relay::the_replicas_of_a_service_reach_each_other,
     volumes::data_outlives_containers_and_ends_with_the_volume,
     volumes::volumes_in_use_survive_a_restart_of_the_engine,

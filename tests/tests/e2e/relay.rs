@@ -299,65 +299,6 @@ pub(crate) fn volumes_of_a_relay_survive_restarts(version: Version) -> Result<()
     down(setup)
 }
 
-pub(crate) fn a_policy_is_installed_under_its_alias(version: Version) -> Result<()> {
-    let rego = Plugin {
-        name: "rego",
-        file: "rego",
-        component: files::driver("rego")?,
-        toml: String::new(),
-    };
-    let test = "a_policy_is_installed_under_its_alias";
-    let serving = Setup::serving(version, test, &[rego], |engine, site| {
-        fs::write(&site.config, REGISTRY)?;
-        let policies = engine.shared().join("policies");
-        fs::create_dir(&policies)?;
-        let policy = "package docker.authz\nallow { input.Method = \"GET\" }\n";
-        fs::write(policies.join("authz.rego"), policy)?;
-        let toml = format!(
-            "[grants.files]\nread = {{ policies = {policies:?} }}\n\
-             [relay]\nnames = [\"openpolicyagent/opa-docker-authz-v2\"]\nargs = {{ name = \"opa-args\" }}\n"
-        );
-        site.configure("rego", &toml)?;
-        engine.serve_within(site)
-    });
-    let Some(setup) = serving? else {
-        return Ok(());
-    };
-    let engine = &setup.engine;
-    up(engine, &[])?;
-    let alias = "opa-docker-authz:readonly";
-    engine.docker(&[
-        "plugin",
-        "install",
-        "--grant-all-permissions",
-        "--alias",
-        alias,
-        "openpolicyagent/opa-docker-authz-v2:0.5",
-        "opa-args=-policy-file /opa/policies/authz.rego",
-    ])?;
-    assert_eq!(
-        plugin_field(engine, alias, "{{.Settings.Args}}")?,
-        "[-policy-file /opa/policies/authz.rego]"
-    );
-    engine.stop()?;
-    up(
-        engine,
-        &["--authorization-plugin=opa-docker-authz:readonly"],
-    )?;
-    assert!(engine.docker(&["ps"])?.starts_with("CONTAINER ID"));
-    let refused = engine.docker_fails(&["volume", "create", "vol"])?;
-    assert!(
-        refused.contains("authorization denied by plugin opa-docker-authz:readonly"),
-        "{refused}"
-    );
-    let set = detail(&setup, "rego")?["relays"][0]["set"].clone();
-    assert_eq!(set, serde_json::json!(["args"]));
-    engine.stop()?;
-    up(engine, &[])?;
-    engine.docker(&["plugin", "rm", "-f", alias])?;
-    down(setup)
-}
-
 pub(crate) fn the_replicas_of_a_service_reach_each_other(version: Version) -> Result<()> {
     let relay = "[relay]\nnames = [\"store/weaveworks/net-plugin\"]\n";
     let toml = format!("{}{}{relay}", effects::GRANTS, effects::MOUNTS);
