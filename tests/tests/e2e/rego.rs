@@ -2,9 +2,7 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, ensure};
@@ -15,6 +13,7 @@ use dockside_tests::files;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::exercises::exercise;
 use crate::{Plugin, Setup};
 
 /// The name that the book gives to the plugin.
@@ -277,40 +276,6 @@ pub(crate) fn no_answer_is_wrong_while_policies_change(version: Version) -> Resu
 /// Where the engine is told to look for what it would get from the Internet.
 const MIRROR: &str = "http://127.0.0.1:5081";
 
-/// Runs a script of `tests/exercises`, with the engine's client as `docker`.
-fn exercise(engine: &Engine, name: &str, variables: &[(&str, &PathBuf)]) -> Result<()> {
-    let programs = engine.shared().join("programs");
-    fs::create_dir_all(&programs)?;
-    let socket = engine.socket();
-    let state = socket.parent().context("no directory")?;
-    let script = format!(
-        "#!/bin/sh\nDOCKSIDE_E2E='{}' exec '{}' docker '{}' \"$@\"\n",
-        state.parent().context("no directory")?.display(),
-        files::workspace().join("tests/engine/engine").display(),
-        state.file_name().context("no name")?.display()
-    );
-    let docker = programs.join("docker");
-    fs::write(&docker, script)?;
-    fs::set_permissions(&docker, fs::Permissions::from_mode(0o755))?;
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let mut all = vec![programs];
-    all.extend(std::env::split_paths(&path));
-    let output = Command::new(files::workspace().join("tests/exercises").join(name))
-        .env("PATH", std::env::join_paths(all)?)
-        .env("IMAGE", "busybox:local")
-        .envs(variables.iter().copied())
-        .output()?;
-    ensure!(
-        output.status.success(),
-        "{name}: {}\n{}{}\nthe engine's log ends\n{}",
-        output.status,
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr),
-        engine.log_end()
-    );
-    Ok(())
-}
-
 pub(crate) fn a_read_only_engine_by_policy(version: Version) -> Result<()> {
     let safe = safe()?;
     let plugin = Plugin {
@@ -340,15 +305,15 @@ pub(crate) fn a_read_only_engine_by_policy(version: Version) -> Result<()> {
         .to_owned();
     let policies = engine.shared().join("policies");
     let json = engine.socket().with_file_name("etc").join("daemon.json");
-    exercise(
-        engine,
-        "15.01",
-        &[
-            ("POLICIES", &policies),
-            ("DAEMON_JSON", &json),
-            ("ENGINE", &PathBuf::from(pid)),
-        ],
-    )?;
+    let variables = [
+        ("POLICIES", policies.display().to_string()),
+        ("DAEMON_JSON", json.display().to_string()),
+        ("ENGINE", pid),
+    ];
+    let variables = variables
+        .each_ref()
+        .map(|(name, value)| (*name, value.as_str()));
+    exercise(engine, "15.01", &variables)?;
     until("the engine to answer without the plugin", || {
         engine.try_docker(&["ps"]).is_ok_and(|said| said.success)
     })?;
