@@ -166,7 +166,9 @@ impl Peers {
             },
             Self::Listed(all) => (own()?, all.clone()),
             Self::Swarm => {
-                let nodes = nodes()?;
+                let mut nodes = nodes()?;
+                // A swarm of one machine may know it by an address that no other machine reaches.
+                nodes.retain(|address, _| !address.is_loopback() && !address.is_unspecified());
                 let told = nodes.iter().find(|(_, own)| **own);
                 let own = own()?.or(told.map(|(address, _)| *address));
                 let others = nodes.iter().filter(|(_, own)| !**own);

@@ -432,6 +432,12 @@ fn tunnels_follow_the_configuration_and_the_swarm() {
         own,
     };
     let came = |address, own| testing::call(|| Mesh::discover_new(&node(address, own))).unwrap();
+    came("127.0.0.1", true);
+    create_as("single", &[("vni", "4096")]).unwrap();
+    assert!(matches!(
+        link("tunnel/single").kind,
+        Some(Kind::Vxlan(vxlan)) if vxlan.local.is_none()
+    ));
     came("192.0.2.1", true);
     came("192.0.2.2", false);
     create(&[("vni", "4097")]).unwrap();
