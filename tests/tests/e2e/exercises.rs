@@ -10,6 +10,7 @@ use dockside_tests::engine::{Engine, Version};
 use dockside_tests::files;
 
 use crate::effects::{down, nothing_is_left};
+use crate::hosts::weave;
 use crate::ssh::{PASSWORD, PORT, Server, is_missing};
 use crate::{Plugin, Setup};
 
@@ -91,6 +92,23 @@ pub(crate) fn volumes_over_ssh(version: Version) -> Result<()> {
     exercise(engine, "15.03", &variables)?;
     exercise(engine, "vieux-sshfs", &variables)?;
     ensure!(fs::read_dir(format!("{}/remote", server.base))?.count() == 0);
+    nothing_is_left(&setup)?;
+    down(setup)
+}
+
+/// The driver `mesh` as a swarm's network plugin, under the name of Weave Net's.
+pub(crate) fn a_service_on_a_network_of_a_plugin(version: Version) -> Result<()> {
+    let test = "a_service_on_a_network_of_a_plugin";
+    let setup = Setup::serving(version, test, &[weave()?], |engine, site| {
+        fs::write(&site.config, REGISTRY)?;
+        engine.serve_inside(site)
+    })?;
+    let Some(setup) = setup else {
+        return Ok(());
+    };
+    setup.engine.up(&["--registry-mirror", MIRROR])?;
+    setup.engine.image()?;
+    exercise(&setup.engine, "15.02", &[])?;
     nothing_is_left(&setup)?;
     down(setup)
 }

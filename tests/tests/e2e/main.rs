@@ -208,6 +208,7 @@ on_both_engines! {
     mounts::containers_go_on_when_the_daemon_is_killed,
     mounts::a_long_create_goes_on_and_is_joined,
     exercises::volumes_over_ssh,
+    exercises::a_service_on_a_network_of_a_plugin,
     sshfs::volumes_keep_their_files_and_the_server_its_own,
     sshfs::what_is_wrong_is_said_at_once,
     sshfs::dead_mounts_work_again,
