@@ -3,6 +3,8 @@
 //! When one is due is part of the state, so that it is made late and once after the daemon was down. A failure is noted, logged, and tried again
 //! soon.
 
+use std::collections::BTreeMap;
+
 use dockside_driver::{Error, Result, Table, log, time};
 use serde::{Deserialize, Serialize};
 
@@ -28,7 +30,11 @@ const AGAIN: u64 = 300;
 /// How long one turn makes snapshots before it leaves the others to the next one, in seconds.
 const TURN: u64 = 20;
 
-static SCHEDULES: Table<Schedule> = Table::new("schedules/");
+/// The schedules of each kind, by volume and name. One value for each kind, so that a backup that takes hours loses against no snapshot.
+static SCHEDULES: Table<Schedules> = Table::new("schedules/");
+
+/// Keys are `VOLUME@NAME`. A name has no `@`.
+type Schedules = BTreeMap<String, Schedule>;
 
 /// What is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +47,8 @@ pub(crate) enum What {
 }
 
 impl What {
+    const ALL: [Self; 2] = [Self::Backup, Self::Snapshot];
+
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Snapshot => "snapshot",
@@ -78,6 +86,17 @@ fn key(volume: &str, name: &str) -> String {
     format!("{volume}@{name}")
 }
 
+fn load(what: What) -> Result<Schedules> {
+    Ok(SCHEDULES.get(what.name())?.unwrap_or_default())
+}
+
+fn save(what: What, schedules: &Schedules) -> Result<()> {
+    match schedules.is_empty() {
+        true => SCHEDULES.remove(what.name()),
+        false => SCHEDULES.put(what.name(), schedules),
+    }
+}
+
 /// The name of a schedule: what it makes and how often.
 fn name(what: What, every: u64) -> String {
     format!("{}-{}", what.name(), show_span(every))
@@ -108,7 +127,8 @@ pub(crate) fn add(
     let name = name(what, every);
     let key = key(volume, &name);
     let now = time::unix_seconds();
-    let schedule = match SCHEDULES.get(&key)? {
+    let mut schedules = load(what)?;
+    let schedule = match schedules.remove(&key) {
         Some(known) => Schedule {
             keep,
             store: store.map(ToOwned::to_owned),
@@ -124,33 +144,39 @@ pub(crate) fn add(
             error: None,
         },
     };
-    SCHEDULES.put(&key, &schedule)?;
+    schedules.insert(key, schedule);
+    save(what, &schedules)?;
     Ok(name)
 }
 
 /// Ends a schedule. What it has made stays.
 pub(crate) fn remove(volume: &str, name: &str) -> Result<()> {
-    let key = key(volume, name);
-    if !SCHEDULES.contains(&key)? {
-        let known: Vec<String> = all()?
-            .into_iter()
-            .filter_map(|(of, name, _)| (of == volume).then_some(name))
-            .collect();
-        return Err(Error::invalid(match known.as_slice() {
-            [] => format!("volume {volume:?} has no schedule"),
-            known => format!(
-                "volume {volume:?} has no schedule {name:?}: it has {}",
-                known.join(", ")
-            ),
-        }));
+    for what in What::ALL {
+        let mut schedules = load(what)?;
+        if schedules.remove(&key(volume, name)).is_some() {
+            return save(what, &schedules);
+        }
     }
-    SCHEDULES.remove(&key)
+    let all = all()?.into_iter();
+    let known: Vec<String> = all
+        .filter_map(|(of, name, _)| (of == volume).then_some(name))
+        .collect();
+    Err(Error::invalid(match known.as_slice() {
+        [] => format!("volume {volume:?} has no schedule"),
+        known => format!(
+            "volume {volume:?} has no schedule {name:?}: it has {}",
+            known.join(", ")
+        ),
+    }))
 }
 
 pub(crate) fn remove_all(volume: &str) -> Result<()> {
-    for (of, name, _) in all()? {
-        if of == volume {
-            SCHEDULES.remove(&key(volume, &name))?;
+    for what in What::ALL {
+        let mut schedules = load(what)?;
+        let before = schedules.len();
+        schedules.retain(|key, _| key.rsplit_once('@').is_none_or(|(of, _)| of != volume));
+        if schedules.len() < before {
+            save(what, &schedules)?;
         }
     }
     Ok(())
@@ -158,11 +184,16 @@ pub(crate) fn remove_all(volume: &str) -> Result<()> {
 
 /// All schedules: volume, name and what it says.
 pub(crate) fn all() -> Result<Vec<(String, String, Schedule)>> {
-    let parts = |(key, schedule): (String, Schedule)| {
-        let (volume, name) = key.rsplit_once('@')?;
-        Some((volume.to_owned(), name.to_owned(), schedule))
-    };
-    Ok(SCHEDULES.iter()?.filter_map(parts).collect())
+    let mut found = Vec::new();
+    for what in What::ALL {
+        for (key, schedule) in load(what)? {
+            if let Some((volume, name)) = key.rsplit_once('@') {
+                found.push((volume.to_owned(), name.to_owned(), schedule));
+            }
+        }
+    }
+    found.sort_by(|(volume, name, _), (other, next, _)| (volume, name).cmp(&(other, next)));
+    Ok(found)
 }
 
 /// Makes what is due.
@@ -173,13 +204,19 @@ pub(crate) fn tick(timer: &str) -> Result<()> {
         _ => (What::Backup, 0),
     };
     let begun = time::unix_seconds();
-    let mut due: Vec<_> = all()?
-        .into_iter()
-        .filter(|(_, _, schedule)| schedule.what == what && schedule.is_due(begun))
+    let mut schedules = load(what)?;
+    let mut due: Vec<(u64, String)> = schedules
+        .iter()
+        .filter(|(_, schedule)| schedule.is_due(begun))
+        .map(|(key, schedule)| (schedule.next, key.clone()))
         .collect();
-    due.sort_by_key(|(_, _, schedule)| schedule.next);
-    for (volume, name, mut schedule) in due {
-        let made = make(&volume, &name, &schedule);
+    due.sort_unstable();
+    for (_, key) in due {
+        let Some((schedule, (volume, name))) = schedules.get_mut(&key).zip(key.rsplit_once('@'))
+        else {
+            continue;
+        };
+        let made = make(volume, name, schedule);
         let now = time::unix_seconds();
         schedule.error = None;
         match made {
@@ -195,7 +232,7 @@ pub(crate) fn tick(timer: &str) -> Result<()> {
                 schedule.next = now + schedule.every.min(AGAIN);
             }
         }
-        SCHEDULES.put(&key(&volume, &name), &schedule)?;
+        save(what, &schedules)?;
         if now.saturating_sub(begun) >= turn {
             break;
         }

@@ -12,20 +12,21 @@ use crate::{
     volume::{self, VOLUMES},
 };
 
-/// Snapshots by volume and name: see [`key`].
-static SNAPSHOTS: Table<Snapshot> = Table::new("snapshots/");
+/// The snapshots of each volume that has any, the oldest first. One value for each volume, so that a call that takes long, as a copy can, loses
+/// against no call for another.
+static SNAPSHOTS: Table<Vec<Snapshot>> = Table::new("snapshots/");
 
 /// A snapshot.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Snapshot {
+    /// Its name.
+    pub(crate) name: String,
     /// Its size in bytes.
     pub(crate) size: u64,
     /// Its file system.
     pub(crate) filesystem: String,
     /// When it was made, in seconds since 1970.
     pub(crate) created_at: u64,
-    /// Which of them, among those made in one second.
-    number: u64,
     /// The schedule that made it.
     pub(crate) schedule: Option<String>,
 }
@@ -74,13 +75,9 @@ impl Source {
     }
 }
 
-/// A snapshot's name has no `@`, so that the last one in the key is the one before it.
-fn key(volume: &str, name: &str) -> String {
-    format!("{volume}@{name}")
-}
-
+/// A snapshot's name has no `@`, so that no other volume and snapshot have this key.
 fn image_key(volume: &str, name: &str) -> String {
-    format!("snapshot/{}", key(volume, name))
+    format!("snapshot/{volume}@{name}")
 }
 
 fn check(name: &str) -> Result<()> {
@@ -98,84 +95,69 @@ fn check(name: &str) -> Result<()> {
 }
 
 fn find(volume: &str, name: &str) -> Result<Snapshot> {
-    if let Some(snapshot) = SNAPSHOTS.get(&key(volume, name))? {
-        return Ok(snapshot);
+    let snapshots = all(volume)?;
+    if let Some(found) = snapshots.iter().find(|snapshot| snapshot.name == name) {
+        return Ok(found.clone());
     }
-    let names = names(volume)?;
-    Err(Error::invalid(if names.is_empty() {
+    Err(Error::invalid(if snapshots.is_empty() {
         format!("volume {volume:?} has no snapshot {name:?}, nor any other")
     } else {
-        format!(
-            "volume {volume:?} has no snapshot {name:?}: it has {}",
-            names.join(", ")
-        )
+        let names = names(&snapshots).join(", ");
+        format!("volume {volume:?} has no snapshot {name:?}: it has {names}")
     }))
 }
 
 /// Makes a snapshot. Without a name it is called after the time.
 pub(crate) fn create(volume: &str, name: Option<&str>, schedule: Option<&str>) -> Result<String> {
     let record = volume::find(volume)?;
+    let mut snapshots = all(volume)?;
     let now = time::unix_seconds();
-    let made = all(volume)?;
-    let number = made
-        .iter()
-        .filter(|(_, snapshot)| snapshot.created_at == now)
-        .map(|(_, snapshot)| snapshot.number + 1)
-        .max()
-        .unwrap_or(0);
+    let taken = |name: &str| snapshots.iter().any(|snapshot| snapshot.name == name);
     let name = match name {
         Some(name) => name.to_owned(),
         None => {
             let stamp = stamp(now);
-            let taken = |name: &String| made.iter().any(|(other, _)| other == name);
             let mut names = (0..).map(|further| match further {
                 0 => stamp.clone(),
                 further => format!("{stamp}-{further}"),
             });
-            names.find(|name| !taken(name)).unwrap_or(stamp.clone())
+            names.find(|name| !taken(name)).unwrap_or_default()
         }
     };
     check(&name)?;
-    if SNAPSHOTS.contains(&key(volume, &name))? {
+    if taken(&name) {
         return Err(Error::already_exists(format!(
             "volume {volume:?} has a snapshot {name:?} already"
         )));
     }
     images::clone(&volume::image_key(volume), &image_key(volume, &name)).map_err(not_missing)?;
-    let snapshot = Snapshot {
+    snapshots.push(Snapshot {
+        name: name.clone(),
         size: record.size,
         filesystem: record.filesystem,
         created_at: now,
-        number,
         schedule: schedule.map(ToOwned::to_owned),
-    };
-    SNAPSHOTS.put(&key(volume, &name), &snapshot)?;
+    });
+    SNAPSHOTS.put(volume, &snapshots)?;
     Ok(name)
 }
 
 /// The snapshots of each volume that has any, the oldest first.
-pub(crate) fn by_volume() -> Result<BTreeMap<String, Vec<(String, Snapshot)>>> {
-    let mut found: BTreeMap<String, Vec<(String, Snapshot)>> = BTreeMap::new();
-    for (key, snapshot) in SNAPSHOTS.iter()? {
-        if let Some((volume, name)) = key.rsplit_once('@') {
-            let of_volume = found.entry(volume.to_owned()).or_default();
-            of_volume.push((name.to_owned(), snapshot));
-        }
-    }
-    for of_volume in found.values_mut() {
-        of_volume.sort_by_key(|(_, snapshot)| (snapshot.created_at, snapshot.number));
-    }
-    Ok(found)
+pub(crate) fn by_volume() -> Result<BTreeMap<String, Vec<Snapshot>>> {
+    Ok(SNAPSHOTS.iter()?.collect())
 }
 
 /// The snapshots of a volume, the oldest first.
-pub(crate) fn all(volume: &str) -> Result<Vec<(String, Snapshot)>> {
-    Ok(by_volume()?.remove(volume).unwrap_or_default())
+pub(crate) fn all(volume: &str) -> Result<Vec<Snapshot>> {
+    Ok(SNAPSHOTS.get(volume)?.unwrap_or_default())
 }
 
-/// The names of the snapshots of a volume, the oldest first.
-pub(crate) fn names(volume: &str) -> Result<Vec<String>> {
-    Ok(all(volume)?.into_iter().map(|(name, _)| name).collect())
+/// Their names.
+pub(crate) fn names(snapshots: &[Snapshot]) -> Vec<&str> {
+    snapshots
+        .iter()
+        .map(|snapshot| snapshot.name.as_str())
+        .collect()
 }
 
 /// What a snapshot takes on the disk, by what images take.
@@ -186,16 +168,22 @@ pub(crate) fn used(volume: &str, name: &str, used: &BTreeMap<String, u64>) -> Op
 pub(crate) fn delete(volume: &str, name: &str) -> Result<()> {
     volume::find(volume)?;
     find(volume, name)?;
-    unless_missing(images::delete(&image_key(volume, name)))?;
-    SNAPSHOTS.remove(&key(volume, name))
+    remove(volume, |snapshot| snapshot.name == name)
 }
 
 pub(crate) fn remove_all(volume: &str) -> Result<()> {
-    for name in names(volume)? {
-        unless_missing(images::delete(&image_key(volume, &name)))?;
-        SNAPSHOTS.remove(&key(volume, &name))?;
+    remove(volume, |_| true)
+}
+
+fn remove(volume: &str, doomed: impl Fn(&Snapshot) -> bool) -> Result<()> {
+    let (gone, left): (Vec<_>, Vec<_>) = all(volume)?.into_iter().partition(doomed);
+    for snapshot in &gone {
+        unless_missing(images::delete(&image_key(volume, &snapshot.name)))?;
     }
-    Ok(())
+    match left.as_slice() {
+        [] => SNAPSHOTS.remove(volume),
+        left => SNAPSHOTS.put(volume, &left.to_vec()),
+    }
 }
 
 /// Gives a volume, which nobody may be using, the content of a snapshot. It keeps its size if it has grown since.
@@ -217,11 +205,11 @@ pub(crate) fn revert(volume: &str, name: &str) -> Result<()> {
 
 /// Deletes the oldest snapshots that a schedule has made, but for so many.
 pub(crate) fn prune(volume: &str, schedule: &str, keep: usize) -> Result<()> {
-    let mut made = all(volume)?;
-    made.retain(|(_, snapshot)| snapshot.schedule.as_deref() == Some(schedule));
-    let surplus = made.len().saturating_sub(keep);
-    for (name, _) in made.into_iter().take(surplus) {
-        delete(volume, &name)?;
-    }
-    Ok(())
+    let made = |snapshot: &Snapshot| snapshot.schedule.as_deref() == Some(schedule);
+    let mut doomed = all(volume)?;
+    doomed.retain(made);
+    doomed.truncate(doomed.len().saturating_sub(keep));
+    remove(volume, |snapshot| {
+        doomed.iter().any(|doomed| doomed.name == snapshot.name)
+    })
 }

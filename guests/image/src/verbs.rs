@@ -233,13 +233,13 @@ fn snapshots(volume: Option<&str>) -> Result<String> {
         if volume.is_some_and(|volume| volume != of) {
             continue;
         }
-        rows.extend(snapshots.into_iter().map(|(name, snapshot)| Row {
+        rows.extend(snapshots.into_iter().map(|snapshot| Row {
             created: show_time(snapshot.created_at),
             size: show_size(snapshot.size),
-            used: show_size(snapshot::used(&of, &name, &used).unwrap_or(0)),
+            used: show_size(snapshot::used(&of, &snapshot.name, &used).unwrap_or(0)),
             schedule: snapshot.schedule,
             volume: of.clone(),
-            snapshot: name,
+            snapshot: snapshot.name,
         }));
     }
     answer(&rows)

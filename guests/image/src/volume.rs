@@ -14,7 +14,7 @@ use crate::{
     not_missing,
     repository::Reference,
     restore, schedule,
-    snapshot::{self, Source},
+    snapshot::{self, Snapshot, Source},
     units::{parse_size, show_size},
     unless_missing,
 };
@@ -233,17 +233,15 @@ pub(crate) fn grow(name: &str, size: u64) -> Result<Record> {
 
 pub(crate) fn get(name: &str) -> Result<VolumeInfo> {
     let record = find(name)?;
-    let snapshots = snapshot::names(name)?;
-    info(name, &record, &used()?, &snapshots)
+    info(name, &record, &used()?, &snapshot::all(name)?)
 }
 
 pub(crate) fn list() -> Result<Vec<VolumeInfo>> {
     let used = used()?;
     let snapshots = snapshot::by_volume()?;
     let volumes = VOLUMES.iter()?.map(|(name, record)| {
-        let snapshots = snapshots.get(&name).into_iter().flatten();
-        let names: Vec<String> = snapshots.map(|(name, _)| name.clone()).collect();
-        info(&name, &record, &used, &names)
+        let snapshots = snapshots.get(&name).map_or(&[][..], Vec::as_slice);
+        info(&name, &record, &used, snapshots)
     });
     volumes.collect()
 }
@@ -258,7 +256,7 @@ fn info(
     name: &str,
     record: &Record,
     used: &BTreeMap<String, u64>,
-    snapshots: &[String],
+    snapshots: &[Snapshot],
 ) -> Result<VolumeInfo> {
     let mut info = VolumeInfo::new(name)
         .created_at(record.created_at)
@@ -271,7 +269,8 @@ fn info(
             .insert("state", "its image is gone from this machine"),
     }
     if !snapshots.is_empty() {
-        info.status.insert("snapshots", snapshots.join(", "));
+        info.status
+            .insert("snapshots", snapshot::names(snapshots).join(", "));
     }
     for (option, value) in [
         ("from", &record.asked.from),

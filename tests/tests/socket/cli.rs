@@ -117,6 +117,36 @@ fn check_config_finds_what_is_wrong_without_a_daemon() -> Result<()> {
 }
 
 #[test]
+fn the_operators_file_of_each_driver_is_one_that_dockside_takes() -> Result<()> {
+    let mut checked = 0;
+    for folder in std::fs::read_dir(files::workspace().join("guests"))? {
+        let folder = folder?.path();
+        let name = folder.file_name().unwrap_or_default().to_string_lossy();
+        let Ok(text) = std::fs::read_to_string(folder.join(format!("{name}.toml"))) else {
+            continue;
+        };
+        let site = Site::new()?;
+        site.drop_in(&files::driver(&name)?, &name)?;
+        site.configure(&name, &text)?;
+        let drivers = site.drivers.to_str().unwrap();
+        let (_, out, err) = run(&site, "check-config", &["--json", "--drivers", drivers])?;
+        let report: Value = serde_json::from_str(&out)?;
+        // Certificates and secrets that the operator has yet to put there.
+        let wrong: Vec<&Value> = report["problems"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|problem| !problem.to_string().contains("No such file or directory"))
+            .collect();
+        assert!(wrong.is_empty(), "{name}: {wrong:?} {err}");
+        assert_eq!(report["files"][0]["driver"], *name, "{out}");
+        checked += 1;
+    }
+    assert!(checked >= 6, "{checked} files");
+    Ok(())
+}
+
+#[test]
 fn what_a_guest_prints_is_attributed_and_cannot_pose_as_the_daemon() -> Result<()> {
     let (site, daemon) = with_fixtures(&["echo", "hostile"])?;
     ok(

@@ -252,6 +252,39 @@ fn errors_say_where_and_what_instead() {
         ),
         ("[grants.outbox]\nmax = 0", "0 must be from 1 to"),
         (
+            "[grants.blobs.\"a/b\"]\ndirectory = \"/srv\"",
+            "the name of a blob store has 1 to 64",
+        ),
+        (
+            "[grants.blobs.a]\ndirectory = \"srv\"",
+            "an absolute path is needed",
+        ),
+        ("[grants.blobs.a]", "either a directory or s3"),
+        (
+            "[grants.blobs.a]\ndirectry = \"/srv\"",
+            "unknown key `directry`",
+        ),
+        (
+            "[grants.blobs.a.s3]\nurl = \"ftp://x\"",
+            "is no place such as",
+        ),
+        (
+            "[grants.blobs.a.s3]\nurl = \"https://*.example.com\"",
+            "it is one server, without *",
+        ),
+        (
+            "[grants.blobs.a.s3]\nbucket = \"../b\"",
+            "the name of a bucket has 3 to 255",
+        ),
+        (
+            "[grants.blobs.a.s3]\nprefix = \"a/../b\"",
+            "no part begins with a dot",
+        ),
+        (
+            "[grants.blobs.a.s3]\nurl = \"https://x\"\nbucket = \"bbb\"\naccess-key = \"k\"\nsecret-key = \"k\"",
+            "grants.blobs.*.s3.access-key: there is no secret k",
+        ),
+        (
             "[secrets]\nx = { fil = \"/x\" }",
             "unknown key `fil`: did you mean `file`?",
         ),

@@ -534,6 +534,30 @@ fn images_links_and_rules_are_refused_with_what_would_grant_them() {
 }
 
 #[test]
+fn a_store_of_blobs_is_one_of_those_that_are_named() {
+    let stores = table("blobs.disk", "directory = \"/srv/backup\"");
+    let blobs = stores.blobs().unwrap();
+    let store = |name: &str| blobs.store(name).map(drop);
+    check(vec![
+        (store("disk"), None),
+        (
+            store("disc"),
+            Some((
+                NotGranted,
+                "has no blob store disc (it has disk): put at the end of files.toml:\n\n[grants.blobs.disc]\ndirectory = \"/srv/disc\"\n",
+            )),
+        ),
+        (
+            store("../disk"),
+            Some((
+                Invalid,
+                "has no blob store ../disk (it has disk): the name of a blob store has 1 to 64 lower-case letters, digits, - and _, of which the first is a letter or a digit",
+            )),
+        ),
+    ]);
+}
+
+#[test]
 fn a_secret_goes_wherever_requests_go_or_only_where_it_is_said_to() {
     for (text, expected) in [
         ("secrets = [\"a\"]", SecretUse::Allowed),

@@ -7,6 +7,7 @@
 //! Every test works in a mount namespace of its own thread, on a small file system in memory: what a failed one leaves goes with the thread.
 
 mod clones;
+mod content;
 mod growth;
 mod kills;
 mod making;

@@ -198,3 +198,38 @@ fn calls_that_each_add_an_object_lose_against_each_other_only_beyond_the_limit()
         assert_eq!(outcome != Outcome::Conflict, both, "at most {most}");
     }
 }
+
+#[test]
+fn a_limit_on_a_sum_is_checked_again_at_the_commit_and_costs_no_conflict_below_it() {
+    for (most, expected) in [(10, true), (9, false)] {
+        let fixture = Fixture::new();
+        let plugin = fixture.store.plugin("p").unwrap();
+        let begin = |name: &str| {
+            let mut transaction = Transaction::new(plugin.clone(), Quota::default());
+            assert!(transaction.peek_objects("image/").is_empty());
+            transaction.limit_weight("image/", |object| object.record.len() as u64, most);
+            assert!(!transaction.has_made(name));
+            transaction.put_object(ObjectRecord {
+                name: name.to_owned(),
+                id: format!("id of {name}"),
+                record: "12345".to_owned(),
+                boot: String::new(),
+                made_at: 0,
+            });
+            assert!(transaction.has_made(name));
+            transaction
+        };
+        let (one, other) = (begin("image/a"), begin("image/b"));
+        committed(wait(fixture.store.commit(one)));
+        let outcome = wait(fixture.store.commit(other)).unwrap();
+        assert_eq!(outcome != Outcome::Conflict, expected, "{most}");
+        let mut later = Transaction::new(plugin.clone(), Quota::default());
+        assert!(!later.has_made("image/a"));
+        assert_eq!(
+            later.peek_objects("image/").len(),
+            1 + usize::from(expected)
+        );
+        later.remove_object("image/a");
+        assert!(!later.has_made("image/a"));
+    }
+}
