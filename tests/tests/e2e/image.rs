@@ -24,7 +24,7 @@ const PLUGIN: &str = "image";
 const KINDS: [(&str, &str); 3] = [("ext4", "16m"), ("xfs", "300m"), ("btrfs", "120m")];
 
 /// What a backup has to be large enough for, so that it is killed in the middle: MB of noise, in pieces of 64 KiB.
-const MUCH: u64 = 48;
+const MUCH: u64 = 24;
 
 fn setup(version: Version, test: &str, more: &str) -> Result<Option<Setup>> {
     let toml = format!(
@@ -138,13 +138,19 @@ pub(crate) fn volumes_are_limited_grow_and_go_back(version: Version) -> Result<(
     volumes_in_use_grow(&setup)?;
     snapshots_give_back(&setup)?;
     what_is_not_granted_is_said(&setup)?;
-    let pruned = engine.docker(&["volume", "prune", "-f"])?;
-    // Newer engines prune what has a name only when told so.
-    if !pruned.contains("xfs") {
-        engine.docker(&["volume", "prune", "-f", "-a"])?;
-    }
+    // Engines prune volumes of their own driver only.
+    engine.docker(&["volume", "prune", "-f"])?;
+    assert_eq!(in_container(engine, "xfs", "cat /data/file")?, "kept");
+    remove_all(engine)?;
     nothing_is_left(&setup)?;
     down(setup)
+}
+
+fn remove_all(engine: &Engine) -> Result<()> {
+    for volume in engine.docker(&["volume", "ls", "-q"])?.lines() {
+        engine.docker(&["volume", "rm", volume])?;
+    }
+    Ok(())
 }
 
 fn full_volumes_hurt_nobody(setup: &Setup) -> Result<()> {
@@ -175,7 +181,7 @@ fn volumes_in_use_grow(setup: &Setup) -> Result<()> {
     // An ext4 grows in use only where the daemon has CAP_SYS_RESOURCE, so this one is at rest.
     for (fs, to, in_use) in [
         ("xfs", "350m", true),
-        ("btrfs", "200m", true),
+        ("btrfs", "300m", true),
         ("ext4", "64m", false),
     ] {
         let before = size(engine, fs)?;
@@ -315,12 +321,15 @@ fn stores(store: &Path, port: u16) -> String {
 }
 
 fn pieces(store: &Path) -> usize {
-    let shelves = fs::read_dir(store.join("chunks"))
-        .into_iter()
+    let shelves = fs::read_dir(store.join("chunks")).into_iter().flatten();
+    let files = shelves
         .flatten()
-        .flatten();
-    let files = shelves.flat_map(|shelf| fs::read_dir(shelf.path()).into_iter().flatten());
-    files.count()
+        .flat_map(|shelf| fs::read_dir(shelf.path()).into_iter().flatten());
+    // What was just being written when the daemon was killed is no piece.
+    files
+        .flatten()
+        .filter(|file| !file.file_name().to_string_lossy().starts_with('.'))
+        .count()
 }
 
 fn checksum(engine: &Engine, volume: &str) -> Result<String> {
@@ -363,9 +372,7 @@ pub(crate) fn backups_survive_kills_and_come_back(version: Version) -> Result<()
         done(&setup, &["backup-delete", &format!("backup={name}")])?;
     }
     assert_eq!(pieces(&store), 0);
-    for volume in engine.docker(&["volume", "ls", "-q"])?.lines() {
-        engine.docker(&["volume", "rm", volume])?;
-    }
+    remove_all(engine)?;
     nothing_is_left(&setup)?;
     drop(s3);
     down(setup)
@@ -415,8 +422,10 @@ fn a_killed_backup_goes_on(setup: &mut Setup, store: &Path) -> Result<u64> {
         .split('.')
         .next()
         .unwrap_or_default();
+    // Nothing but what gives each copy an identity of its own.
     let again = done(setup, &["backup", "volume=ext4"])?;
-    assert_eq!(again["sent"], "0B", "{again}");
+    let little = again["sent"].as_str().unwrap_or_default();
+    ensure!(little.ends_with("KiB"), "{again}");
     Ok(sent.parse()?)
 }
 
@@ -479,18 +488,16 @@ fn restored_as_they_were(setup: &Setup, ext4: &str, xfs: &str) -> Result<()> {
 }
 
 fn schedules_go_on(setup: &Setup) -> Result<()> {
-    done(setup, &["schedule", "volume=xfs", "every=5s", "keep=2"])?;
-    done(
-        setup,
-        &[
-            "schedule",
-            "volume=xfs",
-            "what=backup",
-            "every=1d",
-            "keep=1",
-            "store=bucket",
-        ],
-    )?;
+    create(&setup.engine, "small", &["size=16m"])?;
+    done(setup, &["schedule", "volume=small", "every=5s", "keep=2"])?;
+    let backup = [
+        "schedule",
+        "volume=small",
+        "what=backup",
+        "every=1d",
+        "keep=1",
+    ];
+    done(setup, &backup)?;
     let made = |schedule: &str| -> Result<bool> {
         let all = done(setup, &["schedules"])?;
         let found = all
@@ -502,9 +509,13 @@ fn schedules_go_on(setup: &Setup) -> Result<()> {
     };
     until("the schedules to be kept", || {
         made("snapshot-5s").unwrap_or(false) && made("backup-1d").unwrap_or(false)
+    })
+    .with_context(|| {
+        let all = run(setup, &["schedules"]);
+        format!("{all:?}; the daemon's log ends\n{}", setup.daemon.log_end())
     })?;
-    done(setup, &["unschedule", "volume=xfs", "name=snapshot-5s"])?;
-    let snapshots = done(setup, &["snapshots", "volume=xfs"])?;
+    done(setup, &["unschedule", "volume=small", "name=snapshot-5s"])?;
+    let snapshots = done(setup, &["snapshots", "volume=small"])?;
     let count = snapshots.as_array().map_or(0, Vec::len);
     ensure!((1..=2).contains(&count), "{snapshots}");
     Ok(())

@@ -20,6 +20,9 @@ use super::megabytes;
 use super::tool::{INPUT, Tool};
 use crate::machine::{ErrorKind, MachineError};
 
+/// The least size, in bytes, that the kernel takes for a btrfs that is to change its size (`SZ_256M` in `btrfs_ioctl_resize`).
+const BTRFS: u64 = 256 << 20;
+
 /// An image that becomes larger. It is never undone: a file system does not shrink while it is in use.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Growth {
@@ -157,6 +160,16 @@ fn check(growth: &Growth, file: &File) -> Result<u64, MachineError> {
             format!(
                 "{name} has {} MB and cannot shrink to {} MB",
                 megabytes(growth.from),
+                megabytes(growth.to)
+            ),
+        ));
+    }
+    if growth.filesystem == Filesystem::Btrfs && growth.to < BTRFS && growth.to > growth.from {
+        return Err(MachineError::new(
+            ErrorKind::Invalid,
+            format!(
+                "a btrfs grows to {} MB or more, not to {} MB",
+                megabytes(BTRFS),
                 megabytes(growth.to)
             ),
         ));
