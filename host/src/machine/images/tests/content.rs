@@ -114,7 +114,7 @@ fn nothing_is_read_or_written_beyond_an_image() {
             "{offset}"
         );
     }
-    let most = content::MOST;
+    let most = super::super::content::MOST;
     assert_eq!(read(&image.file, 0, most).unwrap().len(), most);
     assert!(read(&image.file, 0, most + 1).is_err());
     assert!(write(&image, 0, &vec![0; most + 1]).is_err());
