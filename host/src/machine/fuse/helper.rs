@@ -10,6 +10,9 @@ use super::FuseMount;
 use super::options::{self, Chosen, Known, invalid, shown};
 use crate::machine::{MachineError, kept};
 
+/// What says which host and port a helper connects to again.
+type ReturnsTo = fn(&FuseMount, &[Chosen]) -> Option<(String, u16)>;
+
 /// A helper program that is known.
 #[derive(Debug)]
 pub(super) struct Helper {
@@ -32,7 +35,7 @@ pub(super) struct Helper {
     /// The host that it connects to, and the port where it is not the usual one.
     pub(super) server: fn(&FuseMount, &[Chosen]) -> Result<Option<String>, MachineError>,
     /// The host and the port that it connects to again by itself when the connection was lost; none for a helper that does not, or gives up.
-    pub(super) returns_to: fn(&FuseMount, &[Chosen]) -> Option<(String, u16)>,
+    pub(super) returns_to: ReturnsTo,
     /// A file that was closed and is only in the cache as yet, for a helper that writes it to the server later.
     pub(super) unwritten: fn(&Path) -> Option<PathBuf>,
     /// How it is started.
