@@ -11,6 +11,7 @@ mod authz;
 mod cli;
 mod config;
 mod crash;
+mod documents;
 mod endpoint;
 mod hostile;
 mod infoblox;
