@@ -30,6 +30,7 @@ directories = {}
 [grants.secrets]
 [grants.outbox]
 [grants.blobs]
+[grants.files]
 "#;
 
 /// A call of each kind that runs the driver and changes nothing.
