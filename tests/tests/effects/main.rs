@@ -17,6 +17,7 @@ mod hostile;
 mod kill;
 mod lives;
 mod operations;
+mod paths;
 mod reboot;
 mod relay;
 mod server;

@@ -80,6 +80,17 @@ fn what_is_made_has_its_parents_and_its_mode_and_goes_without_a_trace() {
 }
 
 #[test]
+fn what_a_killed_daemon_left_half_made_goes() {
+    let site = Site::new();
+    for below in ["", "b", "b/c"] {
+        let made = site.wanted("a/b/c");
+        fs::create_dir_all(site.path(&temporary(&made)).join(below)).unwrap();
+        undo(&made).unwrap();
+        assert!(site.tree().is_empty(), "{below}: {:?}", site.tree());
+    }
+}
+
+#[test]
 fn an_undo_leaves_what_others_put_there() {
     let site = Site::new();
     let made = site.wanted("a/b");
