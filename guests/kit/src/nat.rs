@@ -28,7 +28,7 @@ pub struct Publish<'a> {
     pub host_address: Option<IpAddr>,
     /// The machine's port; 0 lets the host choose one of the granted ones.
     pub host_port: u16,
-    /// The container's address.
+    /// The container's address, in a subnet of one of the link's addresses or routes.
     pub container_address: IpAddr,
     /// The container's port.
     pub container_port: u16,

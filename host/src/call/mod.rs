@@ -23,11 +23,12 @@ pub use shown::translate;
 
 use crate::capability::directories::{DirectoryHandle, sweep};
 use crate::capability::links::LinkHandle;
+use crate::capability::nat;
 use crate::config::OnDead;
 use crate::ledger::{Effects, Ledger};
 use crate::plugin::Version;
 use crate::plugin::log::CallLog;
-use crate::protocol::{Answer, Call, one_line};
+use crate::protocol::{Answer, Call, Kind, one_line};
 use crate::relay::Relays;
 use crate::sandbox::bindings::types;
 use crate::sandbox::invoke::{Failure, Invocation, Names, invoke};
@@ -281,6 +282,9 @@ impl Run<'_> {
         call: &Call,
         effects: Effects,
     ) -> Result<Ran, Fault> {
+        if call.kind() == Some(Kind::Network) {
+            nat::catch_up().await;
+        }
         let version = self.version;
         let mut instance = version
             .warm
@@ -295,6 +299,7 @@ impl Run<'_> {
             .map_err(|error| Fault::from_wasm(&error, None, self.log.finish()))?;
         let context = instance.store.data_mut();
         context.transaction = Some(transaction);
+        context.of_engine = call.method().is_some();
         context.effects = effects;
         let invocation = invoke_all(&mut instance, first, call).await;
         let context = instance.store.data_mut();

@@ -373,6 +373,8 @@ impl CallContext {
     async fn edit(&mut self, link: &Resource<LinkHandle>, edit: Answer<Edit>) -> Answer<()> {
         let edit = edit?;
         let (key, link) = self.link_of(link)?;
+        let effects = self.effects.clone();
+        effects.alone_with(&link.id, self.deadline).await?;
         let change = {
             let link = link.clone();
             ledger::blocking(move || Change::prepare(&link, edit)).await?

@@ -2,9 +2,13 @@
 
 use std::net::IpAddr;
 
+use ipnet::IpNet;
+use parking_lot::Mutex;
+use tracing::Level;
+
 use super::held::{Answer, answered, error};
 use crate::ledger::{self, Effect, Kind};
-use crate::machine::nat::{self as machine, RuleSet};
+use crate::machine::nat::{self as machine, Family, RuleSet};
 use crate::protocol::address::{ip_from_guest, subnet_from_guest};
 use crate::sandbox::CallContext;
 use crate::sandbox::bindings::addresses::Transport;
@@ -80,6 +84,11 @@ impl CallContext {
                 }
             });
         }
+        let mut families = Vec::new();
+        for rule in &made {
+            families.extend(self.forwarded(rule)?);
+        }
+        self.turn_on_forwarding(&families).await?;
         let id = ledger::mint();
         let set = RuleSet {
             id: id.clone(),
@@ -87,6 +96,70 @@ impl CallContext {
         };
         self.hold(Kind::Rules, key, &id, Effect::Rules(set)).await?;
         Ok(ports)
+    }
+
+    /// The families whose packets have to be forwarded for a rule.
+    fn forwarded(&mut self, rule: &machine::Rule) -> Answer<Vec<Family>> {
+        Ok(match rule {
+            machine::Rule::Masquerade { source, .. } => vec![family(source.addr())],
+            machine::Rule::Forward { link, .. } => {
+                let subnets = self.subnets_of(link)?;
+                subnets.iter().map(|net| family(net.addr())).collect()
+            }
+            _ => Vec::new(),
+        })
+    }
+
+    async fn turn_on_forwarding(&mut self, families: &[Family]) -> Answer<()> {
+        for family in [Family::Ipv4, Family::Ipv6] {
+            if !families.contains(&family) {
+                continue;
+            }
+            if !self.of_engine {
+                WANTED.lock().push(family);
+                continue;
+            }
+            if ledger::blocking(move || machine::turn_on_forwarding(family)).await? {
+                self.log.host(Level::INFO, &turned_on(family));
+            }
+        }
+        Ok(())
+    }
+
+    /// The subnets that are behind a link of the plugin's, by the link's name: those of its addresses, and those that are routed to it.
+    fn subnets_of(&mut self, name: &str) -> Answer<Vec<IpNet>> {
+        for (_, object) in self.all(Kind::Link)? {
+            if let Effect::Link(link) = ledger::decode(&object.record)?
+                && link.name == name
+            {
+                let routes = link.routes.iter().map(|route| route.destination);
+                let own = link.addresses.iter().map(IpNet::trunc);
+                return Ok(own.chain(routes).collect());
+            }
+        }
+        Ok(Vec::new())
+    }
+
+    /// Whether an address can be behind a link. What is not would lead to any machine that this one reaches.
+    fn leads_to(&mut self, name: &str, address: IpAddr) -> Answer<()> {
+        let subnets = self.subnets_of(name)?;
+        if subnets.iter().any(|net| net.contains(&address)) {
+            return Ok(());
+        }
+        let known: Vec<String> = subnets.iter().map(ToString::to_string).collect();
+        Err(error(
+            ErrorCode::Invalid,
+            if known.is_empty() {
+                format!(
+                    "{address} cannot be published: the link has neither an address nor a route that leads there"
+                )
+            } else {
+                format!(
+                    "{address} cannot be published: it is in no subnet of the link, which has {}",
+                    known.join(", ")
+                )
+            },
+        ))
     }
 
     async fn publish(&mut self, rule: Publish, taken: &[Published]) -> Answer<machine::Rule> {
@@ -104,6 +177,9 @@ impl CallContext {
             .map(ip_from_guest)
             .transpose()
             .map_err(invalid)?;
+        let to = ip_from_guest(rule.container_address).map_err(invalid)?;
+        let link = self.named(&rule.link)?;
+        self.leads_to(&link, to)?;
         let host_port = match rule.host_port {
             0 => self.choose(transport, host, taken).await?,
             port => {
@@ -119,9 +195,9 @@ impl CallContext {
             transport,
             host,
             host_port,
-            to: ip_from_guest(rule.container_address).map_err(invalid)?,
+            to,
             to_port: rule.container_port,
-            link: self.named(&rule.link)?,
+            link,
             loopback: true,
         })
     }
@@ -150,6 +226,41 @@ impl CallContext {
         self.granted(|grants| grants.nat()?.may_publish(32_768))?;
         let text = "every port that the plugin may publish is in use";
         Err(error(ErrorCode::Exhausted, text))
+    }
+}
+
+/// Families whose forwarding has to wait for an engine: one that finds it on when it starts takes it for the operator's decision, and leaves
+/// the policy of FORWARD at ACCEPT.
+static WANTED: Mutex<Vec<Family>> = Mutex::new(Vec::new());
+
+/// An engine is there: turns on the forwarding that has waited for one.
+pub async fn catch_up() {
+    let wanted = std::mem::take(&mut *WANTED.lock());
+    for family in wanted {
+        match ledger::blocking(move || machine::turn_on_forwarding(family)).await {
+            Ok(true) => tracing::info!("{}", turned_on(family)),
+            Ok(false) => {}
+            Err(error) => {
+                tracing::warn!(%error, "containers of networks that were put back do not reach others");
+            }
+        }
+    }
+}
+
+fn turned_on(family: Family) -> String {
+    let (name, sysctl) = match family {
+        Family::Ipv4 => ("IPv4", "net.ipv4.ip_forward"),
+        Family::Ipv6 => ("IPv6", "net.ipv6.conf.all.forwarding"),
+    };
+    format!(
+        "the forwarding of {name} was off and is on now, for the whole machine ({sysctl}=1); dockside never turns it off"
+    )
+}
+
+fn family(address: IpAddr) -> Family {
+    match address {
+        IpAddr::V4(_) => Family::Ipv4,
+        IpAddr::V6(_) => Family::Ipv6,
     }
 }
 

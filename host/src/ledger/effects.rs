@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use tokio::sync::OwnedMutexGuard;
 use zeroize::Zeroizing;
 
 use super::{Effect, Ledger};
@@ -40,6 +41,8 @@ struct List {
     /// What a commit starts.
     then: Vec<Intent>,
     removes_directories: bool,
+    /// What nobody else may change until the call is committed or undone, by IDs.
+    alone: Vec<(String, OwnedMutexGuard<()>)>,
     /// Nothing more may be done.
     over: bool,
 }
@@ -152,6 +155,32 @@ impl Effects {
         Ok(id)
     }
 
+    /// Keeps other calls from changing something until this one is committed or undone: what undoes a change brings back what was there before,
+    /// and that must not be the half of another call.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Busy`] when another call changes it for long. Two calls may each wait for the other.
+    pub async fn alone_with(&self, id: &str, deadline: Instant) -> Result<(), MachineError> {
+        let held = |list: &List| list.alone.iter().any(|(held, _)| held == id);
+        if held(&self.0.list.lock()) {
+            return Ok(());
+        }
+        let turn = self.ledger()?.turn(id);
+        let until = deadline.min(Instant::now() + PATIENCE);
+        let Ok(turn) = tokio::time::timeout_at(until.into(), turn.lock_owned()).await else {
+            return Err(MachineError::new(
+                ErrorKind::Busy,
+                "another call is changing the same thing: try again",
+            ));
+        };
+        let mut list = self.0.list.lock();
+        if list.over {
+            return Err(MachineError::new(ErrorKind::Other, "the call is over"));
+        }
+        list.alone.push((id.to_owned(), turn));
+        Ok(())
+    }
+
     /// Notes a directory that was just made. False if the call is over: then the directory has to go again.
     pub fn created(&self, path: PathBuf) -> bool {
         let mut list = self.0.list.lock();
@@ -197,6 +226,7 @@ impl Effects {
         if self.is_empty() {
             if let Some(mut list) = self.0.list.try_lock() {
                 list.over = true;
+                list.alone.clear();
             }
             return;
         }
@@ -226,6 +256,7 @@ impl Effects {
                 });
             }
             list.directories.clear();
+            list.alone.clear();
             (std::mem::take(&mut list.then), list.removes_directories)
         };
         if let Some(ledger) = self.0.ledger.clone().filter(|_| !then.is_empty()) {
@@ -279,13 +310,15 @@ impl Drop for Guard {
 impl Inner {
     /// Undoes everything, last things first.
     fn undo(&self, committed: Option<&Snapshot>) {
-        let (made, then, directories) = {
+        // The turns end with this function.
+        let (made, then, directories, _alone) = {
             let mut list = self.list.lock();
             list.over = true;
             (
                 std::mem::take(&mut list.made),
                 std::mem::take(&mut list.then),
                 std::mem::take(&mut list.directories),
+                std::mem::take(&mut list.alone),
             )
         };
         let mut settled = Vec::new();

@@ -12,7 +12,7 @@ mod revive;
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
@@ -44,7 +44,9 @@ pub struct Ledger {
     /// What plugins have still to be told, by name.
     facts: Mutex<HashMap<String, Vec<Fact>>>,
     /// Whose turn it is to make a dead mount again, by plugin and key.
-    remaking: Mutex<HashMap<(String, String), Arc<tokio::sync::Mutex<()>>>>,
+    remaking: Mutex<HashMap<(String, String), Arc<Turn>>>,
+    /// Things that one call at a time may change, by their IDs.
+    turns: Mutex<HashMap<String, Weak<Turn>>>,
     /// How mounts did when they were looked at last, by plugin and key.
     health: Mutex<HashMap<(String, String), Health>>,
 }
@@ -61,6 +63,7 @@ impl Ledger {
             calls: Mutex::default(),
             facts: Mutex::default(),
             remaking: Mutex::default(),
+            turns: Mutex::default(),
             health: Mutex::default(),
         })
     }
@@ -147,6 +150,18 @@ impl Ledger {
         }
     }
 
+    /// The turn to change something.
+    fn turn(&self, id: &str) -> Arc<Turn> {
+        let mut turns = self.turns.lock();
+        if let Some(turn) = turns.get(id).and_then(Weak::upgrade) {
+            return turn;
+        }
+        turns.retain(|_, turn| turn.strong_count() > 0);
+        let turn = Arc::new(Turn::new(()));
+        turns.insert(id.to_owned(), Arc::downgrade(&turn));
+        turn
+    }
+
     /// Whether a call is under way.
     pub fn is_live(&self, call: &str) -> bool {
         self.calls.lock().contains(call)
@@ -218,6 +233,9 @@ impl Ledger {
         done
     }
 }
+
+/// What a call holds that changes something nobody else may change meanwhile.
+type Turn = tokio::sync::Mutex<()>;
 
 /// A call that is under way.
 #[derive(Debug)]

@@ -62,6 +62,8 @@ pub struct CallContext {
     pub settings: Arc<relay::Settings>,
     /// The call's view of the state; none while a component is only asked what it is.
     pub transaction: Option<Transaction>,
+    /// Whether an engine asks, and not the host itself or an operator.
+    pub of_engine: bool,
     /// What the call has done to the machine, to be kept or undone.
     pub effects: Effects,
     /// What it needs for HTTP requests.
@@ -100,6 +102,7 @@ impl CallContext {
             environment,
             settings: Arc::default(),
             transaction: None,
+            of_engine: false,
             effects: Effects::none(),
             log,
             deadline,

@@ -16,6 +16,7 @@ mod guest;
 mod hostile;
 mod kill;
 mod lives;
+mod network;
 mod operations;
 mod paths;
 mod reboot;
