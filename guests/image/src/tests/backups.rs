@@ -180,7 +180,7 @@ fn an_interrupted_backup_leaves_a_usable_store_and_the_next_one_goes_on() {
             Err(error) => assert_eq!(error.code(), ErrorCode::Unavailable, "{failing}"),
         }
         assert!(blobs("chunks/").len() >= before);
-        assert_eq!(all(), [first.clone()], "{failing}");
+        assert_eq!(all(), std::slice::from_ref(&first), "{failing}");
         assert!(blobs("locks/").is_empty(), "{failing}");
         run("backup-verify", &[("backup", &first)]).unwrap();
         assert_eq!(testing::images().len(), 1);
@@ -279,7 +279,7 @@ fn who_deletes_pieces_is_alone() {
     let second = backup("v");
     let said = run("backup-delete", &[("backup", &second)]).unwrap();
     assert!(said.as_str().unwrap().contains("later"), "{said}");
-    assert_eq!(all(), [first.clone()]);
+    assert_eq!(all(), std::slice::from_ref(&first));
     assert_eq!(blobs("chunks/").len(), 2);
     dockside_driver::blobs::delete("disk", "locks/shared-1").unwrap();
 
