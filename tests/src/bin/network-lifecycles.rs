@@ -15,7 +15,7 @@ use dockside_tests::files;
 use dockside_tests::world::{Program, World};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 const USAGE: &str = "\
 network-lifecycles: random lives of networks against a model
@@ -190,21 +190,23 @@ impl Model {
             100 + self.next / 250 % 100,
             self.next % 250
         );
-        let (ipam, mut options) = if is_shared {
-            (json!({}), json!({}))
-        } else {
-            (json!({ "peers": "none" }), json!({ "peers": "none" }))
-        };
+        let mut options = Map::new();
+        if !is_shared {
+            options.insert("peers".into(), json!("none"));
+        }
+        let ipam = options.clone();
         if self.random.random_bool(0.3) {
-            options["com.docker.network.driver.mtu"] = json!("1400");
+            options.insert("com.docker.network.driver.mtu".into(), json!("1400"));
         }
         let body = json!({ "AddressSpace": "local", "Pool": subnet, "SubPool": "", "Options": ipam, "V6": false });
         let given = self.call(caller, "IpamDriver.RequestPool", &body)?;
         let pool = given.at("/PoolID").as_str().unwrap_or_default().to_owned();
         let gateway = self.address(caller, &pool, true)?;
-        let mut all = json!({ "com.docker.network.generic": options, "com.docker.network.enable_ipv6": false });
+        let mut all = Map::new();
+        all.insert("com.docker.network.generic".into(), options.into());
+        all.insert("com.docker.network.enable_ipv6".into(), json!(false));
         if self.random.random_bool(0.2) {
-            all["com.docker.network.internal"] = json!(true);
+            all.insert("com.docker.network.internal".into(), json!(true));
         }
         let data = json!([{ "AddressSpace": "local", "Pool": subnet, "Gateway": gateway }]);
         let body = json!({ "NetworkID": id, "Options": all, "IPv4Data": data, "IPv6Data": [] });
