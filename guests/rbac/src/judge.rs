@@ -129,18 +129,17 @@ fn limits(role: &Role, asked: &Asked<'_>, route: &Route) -> Result<Result<(), St
     } = asked;
     let mut used = Vec::new();
     match (route.kind, route.action) {
+        (_, "container_prune") if role.containers.is_some() || role.own_containers => {
+            return Ok(Err("it would remove any container (containers)".to_owned()));
+        }
         (
             _,
             "container_list"
             | "container_exec_start"
             | "container_exec_inspect"
-            | "container_exec_resize",
+            | "container_exec_resize"
+            | "container_prune",
         ) => {}
-        (_, "container_prune") => {
-            if role.containers.is_some() || role.own_containers {
-                return Ok(Err("it would remove any container (containers)".to_owned()));
-            }
-        }
         (_, "container_create") => {
             if let Some(patterns) = &role.containers {
                 let name = route.object.as_deref().unwrap_or_default();
