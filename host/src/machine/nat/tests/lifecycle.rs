@@ -96,14 +96,30 @@ on_a_machine! {
         for transport in [Transport::Tcp, Transport::Udp, Transport::Sctp] {
             assert!(!port_free(transport, None, 80));
             assert!(port_free(transport, None, 81));
-            // Each IP version has ports of its own.
-            let any = |text: &str| Some(text.parse().unwrap());
-            assert!(!port_free(transport, any("0.0.0.0"), 80));
-            assert!(port_free(transport, any("::"), 80));
         }
         sh("nft flush chain inet dockside d_ab");
         undo(&set).unwrap();
         assert_eq!(firewall(), "");
+    }
+
+    fn each_ip_version_has_ports_of_its_own() {
+        for (to, taken, free) in [("10.9.0.2", "0.0.0.0", "::"), ("fd09::2", "::", "0.0.0.0")] {
+            let set = only("ab", Rule::Publish {
+                transport: Transport::Tcp,
+                host: None,
+                host_port: 80,
+                to: to.parse().unwrap(),
+                to_port: 80,
+                link: "ds0".to_owned(),
+                loopback: false,
+            });
+            perform(&set).unwrap();
+            let any = |text: &str| Some(text.parse().unwrap());
+            assert!(!port_free(Transport::Tcp, any(taken), 80), "{taken}");
+            assert!(port_free(Transport::Tcp, any(free), 80), "{free}");
+            assert!(!port_free(Transport::Tcp, None, 80));
+            undo(&set).unwrap();
+        }
     }
 
     fn a_rule_set_comes_and_goes_without_a_trace_in_the_others() {
