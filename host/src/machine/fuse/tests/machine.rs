@@ -159,6 +159,13 @@ impl Machine {
 
     /// Nothing of a mount is on the machine.
     pub(super) fn assert_nothing_left(&self, mount: &FuseMount) {
+        // A helper that was killed takes a moment to be gone.
+        let limit = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        while look(mount, &self.place()).unwrap() != Presence::Absent
+            && std::time::Instant::now() < limit
+        {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
         assert_eq!(look(mount, &self.place()).unwrap(), Presence::Absent);
         assert!(
             crate::machine::mounts::mounted_below(&mount.point)
