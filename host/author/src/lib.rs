@@ -1,0 +1,1 @@
+//! What authors of drivers need: new projects, bindings, components.

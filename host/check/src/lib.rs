@@ -1,0 +1,1 @@
+//! Conformance checks for Docker plugins, over any plugin's socket.
