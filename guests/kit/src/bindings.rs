@@ -13,7 +13,7 @@
 /// What the kit can import.
 pub mod imports {
     wit_bindgen::generate!({
-        path: "../../wit",
+        path: "wit",
         inline: "
             package dockside:kit;
             world kit {
@@ -46,7 +46,7 @@ pub mod imports {
 #[cfg(target_family = "wasm")]
 pub mod http {
     wit_bindgen::generate!({
-        path: "../../wit",
+        path: "wit",
         inline: "
             package dockside:kit;
             world http-kit {
@@ -62,7 +62,7 @@ macro_rules! export {
     ($module:ident: $wit:literal, $world:literal, $export:literal, $path:literal, $($import:literal => $($at:ident)::+),+) => {
         pub mod $module {
             wit_bindgen::generate!({
-                path: "../../wit",
+                path: "wit",
                 inline: $wit,
                 // The name becomes part of a macro's name, so each has to have another.
                 world: $world,
