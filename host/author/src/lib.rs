@@ -1,1 +1,5 @@
 //! What authors of drivers need: new projects, bindings, components.
+
+pub mod bindings;
+pub mod component;
+mod world;

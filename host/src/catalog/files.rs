@@ -362,7 +362,7 @@ fn check_whole(bytes: &[u8]) -> Result<(), Refusal> {
         | Payload::ComponentSection {
             unchecked_range, ..
         } = payload
-            && unchecked_range.end > bytes.len()
+            && unchecked_range.end > bytes.len() as u64
         {
             return Err(Refusal::Incomplete(format!(
                 "it ends at byte {} inside a section that goes on to byte {}",

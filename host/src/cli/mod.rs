@@ -10,8 +10,10 @@ macro_rules! say {
     }};
 }
 
+mod bindings;
 mod call;
 mod check_config;
+mod component;
 mod forget;
 mod inspect;
 mod logs;
@@ -26,6 +28,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+
+use dockside_author::component::World;
 
 use crate::config::{Daemon, Overrides};
 
@@ -205,6 +209,36 @@ enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// Generate what a driver in C or Go calls and is called by.
+    Bindings {
+        /// The language: c (also for C++) or go.
+        #[arg(long, value_name = "LANGUAGE")]
+        lang: String,
+        /// The directory with the driver's WIT.
+        #[arg(long, value_name = "DIR", default_value = "wit")]
+        wit: PathBuf,
+        /// The world in it [default: its only one]
+        #[arg(long, value_name = "NAME")]
+        world: Option<String>,
+        /// The directory to write to.
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+    },
+    /// Make a component, which is what a driver is, of a core module for WASI preview 1.
+    Component {
+        /// The module that the compiler wrote.
+        #[arg(value_name = "CORE.wasm")]
+        module: PathBuf,
+        /// The directory with the driver's WIT, unless the module carries its world, as with C bindings.
+        #[arg(long, value_name = "DIR")]
+        wit: Option<PathBuf>,
+        /// The world in it [default: its only one]
+        #[arg(long, value_name = "NAME", requires = "wit")]
+        world: Option<String>,
+        /// The file to write.
+        #[arg(short, long, value_name = "FILE.wasm")]
+        output: PathBuf,
+    },
     /// Mount what may hang. Only the daemon calls this.
     #[command(hide = true)]
     MountWorker,
@@ -229,6 +263,24 @@ pub fn run() -> ExitCode {
         } => crate::sandbox::run_compile_worker(&output, memory, seconds).map(|()| OK),
         Verb::Serve { places } => places.load().and_then(serve::run),
         Verb::CheckConfig { places, json } => check_config::run(&places, json),
+        Verb::Bindings {
+            lang,
+            wit,
+            world,
+            out,
+        } => bindings::run(&lang, &wit, world.as_deref(), &out),
+        Verb::Component {
+            module,
+            wit,
+            world,
+            output,
+        } => {
+            let world = wit.as_deref().map(|wit| World {
+                wit,
+                name: world.as_deref(),
+            });
+            component::run(&module, world, &output)
+        }
         verb => asking(verb),
     };
     match result {
@@ -292,6 +344,8 @@ fn asking(verb: Verb) -> anyhow::Result<u8> {
                 } => relay::run(&places.load()?, &name, output, json).await,
                 Verb::Serve { .. }
                 | Verb::CheckConfig { .. }
+                | Verb::Bindings { .. }
+                | Verb::Component { .. }
                 | Verb::CompileWorker { .. }
                 | Verb::MountWorker => Ok(USAGE),
             }
