@@ -1,0 +1,139 @@
+//! Docker's methods, handed to the kinds.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use serde_json::{Value, json};
+
+use crate::Arguments;
+use crate::authz::Authz;
+use crate::breaks::Breaks;
+use crate::ipam::Ipam;
+use crate::network::Network;
+use crate::volume::Volumes;
+
+/// How a call ends.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    /// Status 200 and this.
+    Done(Value),
+    /// An error of the kind that the method belongs to.
+    Failed(String),
+    /// No such method: status 404.
+    Unknown,
+    /// The connection is closed without a byte.
+    Close,
+}
+
+/// What the kinds have in common.
+#[derive(Debug, Clone)]
+pub(crate) struct Context {
+    /// Where the plugin keeps everything.
+    pub(crate) dir: PathBuf,
+    /// What is broken on purpose.
+    pub(crate) breaks: Breaks,
+    /// Multiplies the plugin's own limits.
+    pub(crate) patience: dockside_check::client::Patience,
+}
+
+impl Context {
+    /// What is wrong with the backend: the content of the file `fault` in the plugin's directory, `hang` or `fail`.
+    pub(crate) fn fault(&self) -> Option<String> {
+        std::fs::read_to_string(self.dir.join("fault"))
+            .ok()
+            .map(|text| text.trim().to_owned())
+    }
+}
+
+/// The plugin.
+pub(crate) struct Plugin {
+    pub(crate) context: Context,
+    kinds: Vec<&'static str>,
+    volumes: Volumes,
+    network: Network,
+    ipam: Ipam,
+    authz: Authz,
+    greetings: AtomicUsize,
+}
+
+impl Plugin {
+    pub(crate) fn new(arguments: &Arguments, dir: PathBuf) -> Result<Arc<Self>, String> {
+        let context = Context {
+            dir,
+            breaks: arguments.breaks.clone(),
+            patience: arguments.patience,
+        };
+        let all = [
+            ("volume", "VolumeDriver"),
+            ("network", "NetworkDriver"),
+            ("ipam", "IpamDriver"),
+            ("authz", "authz"),
+        ];
+        let kinds = all
+            .into_iter()
+            .filter(|(name, _)| {
+                arguments.kinds.is_empty() || arguments.kinds.iter().any(|kind| kind == name)
+            })
+            .map(|(_, implements)| implements)
+            .collect();
+        Ok(Arc::new(Self {
+            kinds,
+            volumes: Volumes::new(context.clone())?,
+            network: Network::new(context.clone())?,
+            ipam: Ipam::new(context.clone())?,
+            authz: Authz::new(context.clone())?,
+            greetings: AtomicUsize::new(0),
+            context,
+        }))
+    }
+
+    /// One call. `caller`: the process at the other end.
+    pub(crate) fn call(&self, method: &str, body: &[u8], caller: Option<u32>) -> Reply {
+        if method == "Plugin.Activate" {
+            return self.activate();
+        }
+        let (kind, name) = match method {
+            "AuthZPlugin.AuthZReq" | "AuthZPlugin.AuthZRes" => {
+                ("authz", method.trim_start_matches("AuthZPlugin."))
+            }
+            _ => match method.split_once('.') {
+                Some((kind, name)) if kind != "authz" => (kind, name),
+                _ => return Reply::Unknown,
+            },
+        };
+        if !self.kinds.contains(&kind) {
+            return Reply::Unknown;
+        }
+        let request = if body.is_empty() {
+            None
+        } else {
+            match serde_json::from_slice::<Value>(body) {
+                Ok(value @ Value::Object(_)) => Some(value),
+                Ok(_) => return Reply::Failed("the request is no JSON object".into()),
+                Err(error) => return Reply::Failed(format!("the request is no JSON: {error}")),
+            }
+        };
+        match kind {
+            "VolumeDriver" => self.volumes.call(name, request, caller),
+            "NetworkDriver" => self.network.call(name, request, caller),
+            "IpamDriver" => self.ipam.call(name, request),
+            _ => self.authz.call(name, request),
+        }
+    }
+
+    fn activate(&self) -> Reply {
+        let breaks = &self.context.breaks;
+        if breaks.on("P01") {
+            return Reply::Done(json!({"Implements": []}));
+        }
+        let mut kinds: Vec<&str> = self.kinds.clone();
+        if breaks.on("P02") && self.greetings.fetch_add(1, Ordering::Relaxed) == 50 {
+            kinds.reverse();
+        }
+        if breaks.on("P03") {
+            kinds.push("volumedriver");
+        }
+        Reply::Done(json!({"Implements": kinds}))
+    }
+}

@@ -1,0 +1,7 @@
+//! I. Address management.
+
+use crate::check::Check;
+
+pub(super) fn checks() -> Vec<Check> {
+    Vec::new()
+}

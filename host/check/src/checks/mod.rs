@@ -1,0 +1,20 @@
+//! The checks: one folder for each section.
+
+mod authz;
+mod ipam;
+mod network;
+mod transport;
+mod volume;
+
+use crate::check::Check;
+
+pub(crate) fn all() -> Vec<Check> {
+    [
+        transport::checks(),
+        volume::checks(),
+        network::checks(),
+        ipam::checks(),
+        authz::checks(),
+    ]
+    .concat()
+}

@@ -1,0 +1,7 @@
+//! N. Networks.
+
+use crate::check::Check;
+
+pub(super) fn checks() -> Vec<Check> {
+    Vec::new()
+}

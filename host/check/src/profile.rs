@@ -1,0 +1,41 @@
+//! What a plugin's author says about it that cannot be found out over the socket.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::Deserialize;
+
+/// The profile file. Everything in it is optional; what is missing is tried without, or skipped with the reason.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Profile {
+    /// Commands (for the shell) that break what is behind the plugin.
+    pub hooks: Hooks,
+    /// Checks that this plugin does not pass, each with the reason. They are reported, and do not fail the run.
+    pub allow: BTreeMap<String, String>,
+}
+
+/// Commands that break what is behind the plugin.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Hooks {
+    /// Makes every operation of the backend wait for ever.
+    pub hang: Option<String>,
+    /// Makes every operation of the backend fail.
+    pub fail: Option<String>,
+    /// Ends that.
+    pub mend: Option<String>,
+}
+
+impl Profile {
+    /// Reads a profile.
+    ///
+    /// # Errors
+    ///
+    /// A sentence with the file's name and what is wrong in it.
+    pub fn read(path: &Path) -> Result<Self, String> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| format!("{}: {error}", path.display()))?;
+        toml::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))
+    }
+}
