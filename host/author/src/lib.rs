@@ -2,4 +2,5 @@
 
 pub mod bindings;
 pub mod component;
+pub mod new;
 mod world;

@@ -18,6 +18,7 @@ mod forget;
 mod inspect;
 mod logs;
 mod ls;
+mod new;
 mod reconcile;
 mod relay;
 mod run;
@@ -28,8 +29,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-
 use dockside_author::component::World;
+use dockside_author::new::{Kind, Lang};
 
 use crate::config::{Daemon, Overrides};
 
@@ -239,6 +240,29 @@ enum Verb {
         #[arg(short, long, value_name = "FILE.wasm")]
         output: PathBuf,
     },
+    /// Write a project for a new driver.
+    #[command(after_help = new::AFTER_HELP)]
+    New {
+        /// The plugin's name.
+        name: String,
+        /// What it is to be: volume, network, ipam, authz, or several of them with commas between.
+        #[arg(
+            long,
+            value_name = "KIND[,KIND...]",
+            value_delimiter = ',',
+            required = true
+        )]
+        kind: Vec<Kind>,
+        /// The language: rust or js.
+        #[arg(long)]
+        lang: Lang,
+        /// Where to write it; must not exist [default: NAME]
+        #[arg(value_name = "DIR")]
+        directory: Option<PathBuf>,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Mount what may hang. Only the daemon calls this.
     #[command(hide = true)]
     MountWorker,
@@ -281,6 +305,13 @@ pub fn run() -> ExitCode {
             });
             component::run(&module, world, &output)
         }
+        Verb::New {
+            name,
+            kind,
+            lang,
+            directory,
+            json,
+        } => new::run(&name, &kind, lang, directory, json),
         verb => asking(verb),
     };
     match result {
@@ -346,6 +377,7 @@ fn asking(verb: Verb) -> anyhow::Result<u8> {
                 | Verb::CheckConfig { .. }
                 | Verb::Bindings { .. }
                 | Verb::Component { .. }
+                | Verb::New { .. }
                 | Verb::CompileWorker { .. }
                 | Verb::MountWorker => Ok(USAGE),
             }
