@@ -1,9 +1,13 @@
 //! What a plugin's author says about it that cannot be found out over the socket.
 
+mod volume;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Deserialize;
+
+pub use volume::{VolumeOptions, VolumeProfile};
 
 /// The profile file. Everything in it is optional; what is missing is tried without, or skipped with the reason.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -11,6 +15,8 @@ use serde::Deserialize;
 pub struct Profile {
     /// Commands (for the shell) that break what is behind the plugin.
     pub hooks: Hooks,
+    /// About a volume driver.
+    pub volume: VolumeProfile,
     /// Checks that this plugin does not pass, each with the reason. They are reported, and do not fail the run.
     pub allow: BTreeMap<String, String>,
 }

@@ -164,7 +164,7 @@ fn one(check: &Check, target: &Target, watch: &mut Watch) -> Verdict {
         }
     }
     bench.clean();
-    let expected = check.needs.contains(&Need::Process);
+    let expected = check.needs.contains(&Need::Process) || bench.has_restarted();
     let after = watch.after(check.id, target, expected);
     match (outcome, after) {
         (Err(Stop::Fail(failure)), _) => Verdict::Fail(*failure),

@@ -5,6 +5,8 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use serde::{Deserialize, Serialize};
+
 use crate::client::{Answer, Connection, Patience, as_engine};
 
 /// The machine as far as plugins change it, as lines that name what they are about.
@@ -79,7 +81,7 @@ fn output(program: &str, arguments: &[&str]) -> String {
 }
 
 /// A process, told apart from a later one with the same number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Process {
     /// Its number.
     pub pid: u32,

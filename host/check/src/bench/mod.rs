@@ -5,7 +5,7 @@ pub mod invariants;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -47,6 +47,7 @@ pub struct Bench<'a> {
     id: &'static str,
     made: Made,
     names: AtomicU32,
+    restarts: AtomicBool,
 }
 
 impl<'a> Bench<'a> {
@@ -56,6 +57,7 @@ impl<'a> Bench<'a> {
             id,
             made: Made::default(),
             names: AtomicU32::new(0),
+            restarts: AtomicBool::new(false),
         }
     }
 
@@ -180,6 +182,18 @@ impl<'a> Bench<'a> {
             .control
             .as_deref()
             .ok_or_else(|| Stop::skip("it needs hands on the plugin's process: --start"))
+    }
+
+    /// The same, by a check that ends and starts the process where it can, and does not insist on it.
+    #[must_use]
+    pub fn may_restart(&self) -> Option<&dyn Control> {
+        let control = self.target.control.as_deref()?;
+        self.restarts.store(true, Ordering::Relaxed);
+        Some(control)
+    }
+
+    pub(crate) fn has_restarted(&self) -> bool {
+        self.restarts.load(Ordering::Relaxed)
     }
 
     /// A real engine's socket, and the name by which it finds the plugin.

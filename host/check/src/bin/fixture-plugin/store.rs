@@ -39,6 +39,9 @@ impl Store {
             file.sync_data()?;
             std::fs::rename(&next, &self.path)
         };
-        write().map_err(|error| format!("{}: {error}", self.path.display()))
+        write().map_err(|error| {
+            let _ = std::fs::remove_file(&next);
+            format!("{}: {error}", self.path.display())
+        })
     }
 }

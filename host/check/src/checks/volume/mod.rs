@@ -1,7 +1,15 @@
 //! V. Volumes.
 
+mod common;
+mod create;
+mod get;
+mod mount;
+mod sessions;
+
 use crate::check::Check;
 
 pub(super) fn checks() -> Vec<Check> {
-    Vec::new()
+    let mut all = [get::CHECKS, create::CHECKS, sessions::CHECKS, mount::CHECKS].concat();
+    all.sort_by_key(|check| check.id);
+    all
 }
