@@ -19,6 +19,7 @@ pub mod engine;
 pub mod profile;
 pub mod report;
 mod run;
+pub mod sandbox;
 
 pub use bench::Bench;
 pub use check::{Check, Kind, Level, Need, Outcome, Stop};

@@ -1,5 +1,6 @@
 //! What a plugin's author says about it that cannot be found out over the socket.
 
+mod network;
 mod volume;
 
 use std::collections::BTreeMap;
@@ -7,6 +8,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+pub use network::NetworkProfile;
 pub use volume::{VolumeOptions, VolumeProfile};
 
 /// The profile file. Everything in it is optional; what is missing is tried without, or skipped with the reason.
@@ -17,6 +19,8 @@ pub struct Profile {
     pub hooks: Hooks,
     /// About a volume driver.
     pub volume: VolumeProfile,
+    /// About a network driver.
+    pub network: NetworkProfile,
     /// Checks that this plugin does not pass, each with the reason. They are reported, and do not fail the run.
     pub allow: BTreeMap<String, String>,
 }

@@ -6,6 +6,7 @@ pub mod invariants;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -208,6 +209,30 @@ impl<'a> Bench<'a> {
             .as_ref()
             .ok_or_else(|| Stop::skip("it needs a Docker Engine: --docker"))?;
         Ok((socket, name))
+    }
+
+    /// Asks again until it is well, for what a plugin does behind its answer; at most ten seconds of patience.
+    ///
+    /// # Errors
+    ///
+    /// The last that was not well.
+    pub fn until(&self, mut well: impl FnMut() -> Outcome) -> Outcome {
+        let end = Instant::now() + self.patience().seconds(10.0);
+        loop {
+            match well() {
+                Err(Stop::Fail(_)) if Instant::now() < end => {
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                other => return other,
+            }
+        }
+    }
+
+    /// So much of a large number of repetitions as there is patience for, and at least 50.
+    #[must_use]
+    pub fn many(&self, count: usize) -> usize {
+        let times = self.patience().seconds(1.0).as_secs_f64().min(1.0);
+        ((count as f64 * times) as usize).clamp(count.min(50), count)
     }
 
     /// Does something `count` times at once, each time with its number.
