@@ -23,4 +23,5 @@ pub mod protocol;
 pub mod relay;
 pub mod sandbox;
 pub mod store;
+pub mod trace;
 pub mod upkeep;

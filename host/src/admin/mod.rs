@@ -1,6 +1,7 @@
 //! The control socket: what the command line asks the running daemon.
 
 pub mod client;
+mod events;
 pub mod report;
 mod run;
 
@@ -37,6 +38,7 @@ pub async fn serve(
         .route("/v1/log", get(log))
         .route("/v1/call", post(call))
         .route("/v1/run", run::route(stopped.clone()))
+        .route("/v1/events", events::route(stopped.clone()))
         .route("/v1/relay", get(relay))
         .route("/v1/forget", post(forget))
         .route("/v1/reconcile", post(reconcile))

@@ -106,7 +106,7 @@ impl Fault {
         }
     }
 
-    pub(super) fn from_wasm(
+    pub(crate) fn from_wasm(
         error: &wasmtime::Error,
         limits: Option<&InstanceLimits>,
         last_words: Vec<String>,

@@ -28,12 +28,15 @@ use crate::config::OnDead;
 use crate::ledger::{Effects, Ledger};
 use crate::plugin::Version;
 use crate::plugin::log::CallLog;
-use crate::protocol::{Answer, Call, Kind, one_line};
+use crate::protocol::{
+    Answer, Call, Kind, encode, encode_error, encode_plain_error, one_line, status_of, volume,
+};
 use crate::relay::Relays;
 use crate::sandbox::bindings::types;
 use crate::sandbox::invoke::{Failure, Invocation, Names, invoke};
 use crate::sandbox::{CallContext, Instance};
 use crate::store::{Outcome as Committed, PluginState, Store, Transaction, UndoKey};
+use crate::trace::Reply;
 
 /// How a call ended that did not fail.
 #[derive(Debug)]
@@ -114,6 +117,8 @@ impl Run<'_> {
         let looked_up = catalogue::looked_up(self.state, call);
         let plugin = &self.version.environment.plugin;
         let data = self.store.directory();
+        let recorder = self.log.probe().map(|probe| probe.recorder);
+        transaction.watched_by(recorder.clone());
         let shown = shown::before(&mut transaction, call);
         let plan = uses::plan(
             &mut transaction,
@@ -154,6 +159,10 @@ impl Run<'_> {
         // Before what the driver unmounts, for that is what they show.
         shown::hide(&mut transaction, &effects, call, &shown);
         let started = Instant::now();
+        if let Some(recorder) = &recorder {
+            let engine = self.client.engine.name();
+            recorder.asked(&engine, first.as_deref().and_then(request_of));
+        }
         let run = self.run(transaction, first.as_deref(), call, effects.clone());
         let abandoned = async {
             match self.leash {
@@ -168,6 +177,9 @@ impl Run<'_> {
             },
             () = abandoned => Err(Fault::Abandoned),
         };
+        if let Some(recorder) = &recorder {
+            recorder.ran();
+        }
         let ran = match ran {
             Ok(ran) => ran,
             Err(fault) => {
@@ -184,6 +196,9 @@ impl Run<'_> {
             return Err(Fault::Internal("the call's transaction is gone".into()));
         };
         let warm = &self.version.warm;
+        if let Some(recorder) = &recorder {
+            recorder.answered(reply_of(call, &ran.invocation));
+        }
         let answer = match ran.invocation {
             Ok(answer) => answer,
             Err(Failure::Driver(error)) => {
@@ -211,6 +226,9 @@ impl Run<'_> {
             return Ok(Attempt::Done(Outcome::Refused(error), Vec::new()));
         }
         effects.close();
+        if let Some(recorder) = &recorder {
+            recorder.changed(effects.shown());
+        }
         match self.store.commit(transaction).await {
             Ok(Committed::Conflict) => {
                 effects.undo().await;
@@ -318,7 +336,7 @@ impl Run<'_> {
 }
 
 /// Makes one call after another in one instance and one transaction.
-async fn invoke_all(
+pub(crate) async fn invoke_all(
     instance: &mut Instance,
     first: Option<&Call>,
     call: &Call,
@@ -335,6 +353,35 @@ async fn invoke_all(
         }
     }
     Ok(Err(Failure::Malformed("there was no call".to_owned())))
+}
+
+/// What a driver's own answer is to Docker.
+pub(crate) fn reply_of(call: &Call, invocation: &Invocation) -> Reply {
+    let (status, body) = match invocation {
+        Ok(answer) => (200, encode(answer)),
+        Err(Failure::Driver(error)) => (
+            status_of(error.code).as_u16(),
+            match call.kind() {
+                Some(kind) => encode_error(kind, &error.message),
+                None => encode_plain_error(&error.message),
+            },
+        ),
+        Err(Failure::Malformed(_)) => return Reply::Lost,
+    };
+    Reply::Answered {
+        status,
+        body: serde_json::from_slice(&body).unwrap_or_default(),
+    }
+}
+
+/// The request that leads to a call of the host's own: it asks nothing but unmounts in Docker's place.
+fn request_of(call: &Call) -> Option<serde_json::Value> {
+    match call {
+        Call::Volume(volume::Call::Unmount { name, id }) => {
+            Some(serde_json::json!({ "Name": name, "ID": id }))
+        }
+        _ => None,
+    }
 }
 
 /// A call that the driver has answered and that is not committed yet.
@@ -354,6 +401,9 @@ fn name_of(
         .table
         .delete(handle)
         .map_err(|error| format!("the link's handle is not valid: {error}"))?;
+    if context.is_replayed() {
+        return Ok(link.into_name());
+    }
     match context.transaction.as_mut() {
         Some(transaction) => link.render(transaction),
         None => Err("there is no link outside a call".to_owned()),
@@ -370,6 +420,9 @@ fn path_of(
         .table
         .delete(handle)
         .map_err(|error| format!("the directory handle is not valid: {error}"))?;
+    if context.is_replayed() {
+        return Ok(directory.path);
+    }
     let still_there = context
         .transaction
         .as_mut()

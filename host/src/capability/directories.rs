@@ -7,6 +7,7 @@ use std::fs::File;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use serde_json::{Value, json};
 use wasmtime::component::Resource;
 
 use super::held::answered;
@@ -18,6 +19,7 @@ use crate::sandbox::bindings::host::dockside::host::directories::{
     Attributes, Error, Host, HostDirectory,
 };
 use crate::store::{DirectoryRecord, DoomedDirectory, StateError, Store, StoreError, Transaction};
+use crate::trace::Handle;
 
 /// A directory that the host made for the plugin that is called: one of its own, or the mount point of one of its mounts.
 #[derive(Debug, Clone)]
@@ -50,6 +52,28 @@ impl DirectoryHandle {
                 .object(&Kind::Mount.name(&self.key))
                 .is_some_and(|object| object.id == *id),
         }
+    }
+}
+
+impl Handle for DirectoryHandle {
+    fn show(&self) -> Value {
+        let (proof, id) = match &self.proof {
+            Proof::Directory(id) => ("directory", id),
+            Proof::Mount(id) => ("mount", id),
+        };
+        json!({ "key": self.key, "path": self.path, proof: id })
+    }
+
+    fn restore(value: &Value) -> Option<DirectoryHandle> {
+        let text = |name| Some(value.get(name)?.as_str()?.to_owned());
+        Some(DirectoryHandle {
+            key: text("key")?,
+            path: text("path")?.into(),
+            proof: match text("mount") {
+                Some(id) => Proof::Mount(id),
+                None => Proof::Directory(text("directory")?),
+            },
+        })
     }
 }
 

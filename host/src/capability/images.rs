@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use serde_json::{Value, json};
 use wasmtime::component::Resource;
 
 use super::held::{Answer, answered, error};
@@ -14,11 +15,23 @@ use crate::sandbox::bindings::effects::images::{
 };
 use crate::sandbox::bindings::machine::{Error, ErrorCode};
 use crate::store::ObjectRecord;
+use crate::trace::Handle;
 
 /// A disk image that the host made for the plugin that is called.
 #[derive(Debug)]
 pub struct ImageHandle {
     key: String,
+}
+
+impl Handle for ImageHandle {
+    fn show(&self) -> Value {
+        json!({ "key": self.key })
+    }
+
+    fn restore(value: &Value) -> Option<ImageHandle> {
+        let key = value.get("key")?.as_str()?.to_owned();
+        Some(ImageHandle { key })
+    }
 }
 
 /// What an image begins as.

@@ -1,17 +1,29 @@
 //! `wasi:keyvalue`: the plugin's durable state, seen through the call's transaction.
 
+use serde_json::Value;
 use wasmtime::component::Resource;
 
 use super::held::answered;
 use crate::sandbox::CallContext;
 use crate::sandbox::bindings::host::wasi::keyvalue::{atomics, batch, store};
 use crate::store::{StateError, Transaction};
+use crate::trace::Handle;
 
 use store::{Error, KeyResponse};
 
 /// The one bucket that a plugin has.
 #[derive(Debug)]
 pub struct Bucket;
+
+impl Handle for Bucket {
+    fn show(&self) -> Value {
+        Value::Null
+    }
+
+    fn restore(_: &Value) -> Option<Bucket> {
+        Some(Bucket)
+    }
+}
 
 /// Keys in one page of `list-keys`.
 const PAGE: usize = 1_000;

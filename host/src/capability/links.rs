@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use serde_json::{Value, json};
 use wasmtime::component::Resource;
 
 use super::held::{Answer, answered, error};
@@ -18,6 +19,7 @@ use crate::sandbox::bindings::addresses::{Cidr, IpAddress, MacAddress};
 use crate::sandbox::bindings::effects::links as wit;
 use crate::sandbox::bindings::machine::{Error, ErrorCode};
 use crate::store::Transaction;
+use crate::trace::Handle;
 
 /// A link that the host made for the plugin that is called.
 #[derive(Debug, Clone)]
@@ -29,6 +31,11 @@ pub struct LinkHandle {
 }
 
 impl LinkHandle {
+    /// The name on the machine.
+    pub fn into_name(self) -> String {
+        self.name
+    }
+
     /// The name on the machine, for Docker, if the call may still name the link.
     ///
     /// # Errors
@@ -45,6 +52,21 @@ impl LinkHandle {
                 self.key
             ))
         }
+    }
+}
+
+impl Handle for LinkHandle {
+    fn show(&self) -> Value {
+        json!({ "key": self.key, "id": self.id, "name": self.name })
+    }
+
+    fn restore(value: &Value) -> Option<LinkHandle> {
+        let text = |name| Some(value.get(name)?.as_str()?.to_owned());
+        Some(LinkHandle {
+            key: text("key")?,
+            id: text("id")?,
+            name: text("name")?,
+        })
     }
 }
 

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use serde_json::{Value, json};
 use wasmtime::component::Resource;
 use zeroize::Zeroizing;
 
@@ -12,6 +13,7 @@ use crate::machine::kept::{self, Kept};
 use crate::sandbox::CallContext;
 use crate::sandbox::bindings::effects::secrets::{Host, HostSecret};
 use crate::sandbox::bindings::machine::ErrorCode;
+use crate::trace::Handle;
 
 /// A secret that the plugin may use. There is no value in it.
 #[derive(Debug)]
@@ -22,6 +24,21 @@ pub struct SecretHandle {
     record: String,
     /// Whether it is one that the host keeps.
     is_kept: bool,
+}
+
+impl Handle for SecretHandle {
+    fn show(&self) -> Value {
+        json!({ "name": self.name, "record": self.record, "kept": self.is_kept })
+    }
+
+    fn restore(value: &Value) -> Option<SecretHandle> {
+        let text = |name| Some(value.get(name)?.as_str()?.to_owned());
+        Some(SecretHandle {
+            name: text("name")?,
+            record: text("record")?,
+            is_kept: value.get("kept")?.as_bool()?,
+        })
+    }
 }
 
 impl SecretHandle {

@@ -14,6 +14,7 @@ use crate::config;
 use crate::failpoint;
 use crate::machine::{ErrorKind, MachineError};
 use crate::store::{Intent, Snapshot};
+use crate::trace::EffectRecord;
 
 /// How long an answer waits for an undo. What takes longer goes on behind it; nobody can see what is being undone.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -201,6 +202,26 @@ impl Effects {
             ledger.live.lock().insert(intent.id.clone());
         }
         self.0.list.lock().then.push(intent);
+    }
+
+    /// What is kept if the call is committed, for people.
+    pub fn shown(&self) -> Vec<EffectRecord> {
+        let list = self.0.list.lock();
+        let made = list.made.iter().map(|(_, effect)| EffectRecord {
+            change: "made".to_owned(),
+            what: effect.describe(),
+        });
+        let directories = list.directories.iter().map(|path| EffectRecord {
+            change: "made".to_owned(),
+            what: format!("directory {}", path.display()),
+        });
+        let ended = list.then.iter().map(|intent| EffectRecord {
+            change: if intent.redo { "then" } else { "ended" }.to_owned(),
+            what: super::decode(&intent.record)
+                .map(|effect| effect.describe())
+                .unwrap_or_default(),
+        });
+        made.chain(directories).chain(ended).collect()
     }
 
     /// Whether there is anything to keep or to undo.

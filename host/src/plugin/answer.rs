@@ -14,11 +14,13 @@ use super::{Counters, Plugin, Serving, Standing, Version};
 use crate::call::{Attempt, Client, Fault, Outcome, Run, from_catalogue, mount_of, translate};
 use crate::failpoint;
 use crate::ledger::Health;
+use crate::protocol::describe::Declaration;
 use crate::protocol::{
     self, Answer, BadRequest, Call, Decoded, Handshake, Kind, Method, encode, encode_error,
     encode_plain_error, one_line, status_of, volume,
 };
 use crate::sandbox::bindings::types::{self, ErrorCode};
+use crate::trace::{self, Origin, Trace};
 
 /// How often a call that lost against another is run again, alone. The second time it can only lose against a swap.
 const ATTEMPTS: usize = 8;
@@ -40,6 +42,7 @@ struct Ended {
 struct Caller<'a> {
     client: &'a Client,
     key: &'a str,
+    trace: &'a Trace,
 }
 
 /// The right to run, beside others or alone.
@@ -71,6 +74,17 @@ impl Reply {
         }
     }
 
+    /// In the words of events.
+    fn traced(&self) -> trace::Reply {
+        match self {
+            Reply::Json { status, body } => trace::Reply::Answered {
+                status: status.as_u16(),
+                body: serde_json::from_slice(body).unwrap_or_default(),
+            },
+            Reply::Close => trace::Reply::Closed,
+        }
+    }
+
     fn is_ok(&self) -> bool {
         matches!(self, Reply::Json { status, .. } if status.is_success())
     }
@@ -87,6 +101,30 @@ impl Plugin {
     /// Answers a request of `client`: `path` is what follows the slash, for example `VolumeDriver.Create`.
     pub async fn answer(self: &Arc<Self>, path: &str, body: &[u8], client: &Client) -> Reply {
         Counters::add(&self.counters.calls);
+        let trace = self.begin(Origin::Engine, path, || trace::show_request(body));
+        let reply = self.reply(path, body, client, &trace).await;
+        trace.end_here(|| reply.traced());
+        reply
+    }
+
+    /// A call begins, for whoever listens.
+    pub(super) fn begin(
+        &self,
+        origin: Origin,
+        method: &str,
+        request: impl FnOnce() -> serde_json::Value,
+    ) -> Trace {
+        let description = || Some(self.version()?.driver.description().clone());
+        self.tracer.begin(origin, method, description, request)
+    }
+
+    async fn reply(
+        self: &Arc<Self>,
+        path: &str,
+        body: &[u8],
+        client: &Client,
+        trace: &Trace,
+    ) -> Reply {
         if path == Handshake::PATH {
             return self.handshake();
         }
@@ -148,7 +186,7 @@ impl Plugin {
             .and_then(|limit| Some((limit, Key::of(method, &call, body)?)));
         let Some((limit, key)) = long else {
             return self
-                .run_to_the_end(serving, method, call, client.clone(), allowed)
+                .run_to_the_end(serving, method, call, client.clone(), allowed, trace)
                 .await;
         };
         let mut rest = allowed;
@@ -170,14 +208,16 @@ impl Plugin {
             Ok(running) => return self.still_working(method, &running, limit),
         };
         let plugin = Arc::clone(self);
+        let trace = trace.hand_over();
         let of = client.clone();
         let waiting = Waiting::default();
         let waiter = Waiter(waiting.clone());
         self.shared.guests.spawn(async move {
             let result = plugin
-                .run(&serving, method, &call, &of, limit.max(allowed))
+                .run(&serving, method, &call, &of, limit.max(allowed), &trace)
                 .await;
             let reply = plugin.conclude(method, &call, &of, result);
+            trace.end(|| reply.traced());
             let _ = failpoint::hit("answer.before");
             let mounted = method == Method::VolumeMount && reply.is_ok();
             let _ = done.send(Some(reply));
@@ -210,14 +250,19 @@ impl Plugin {
         call: Call,
         client: Client,
         allowed: Duration,
+        trace: &Trace,
     ) -> Reply {
         let plugin = Arc::clone(self);
+        let trace = trace.hand_over();
         let (answer, answered) = oneshot::channel();
         // A task of its own: a client that goes away ends neither the driver in the middle of its work nor, should the host have a fault, the
         // connection's task.
         self.shared.guests.spawn(async move {
-            let result = plugin.run(&serving, method, &call, &client, allowed).await;
+            let result = plugin
+                .run(&serving, method, &call, &client, allowed, &trace)
+                .await;
             let reply = plugin.conclude(method, &call, &client, result);
+            trace.end(|| reply.traced());
             let _ = failpoint::hit("answer.before");
             let mounted = method == Method::VolumeMount && reply.is_ok();
             if answer.send(reply).is_err()
@@ -267,9 +312,27 @@ impl Plugin {
             id: id.to_owned(),
         });
         let allowed = serving.version.deadline(Method::VolumeUnmount);
+        let path = Method::VolumeUnmount.path();
+        let trace = self.begin(
+            Origin::Hook,
+            path,
+            || serde_json::json!({ "Name": name, "ID": id }),
+        );
         let undone = self
-            .run(serving, Method::VolumeUnmount, &call, client, allowed)
+            .run(
+                serving,
+                Method::VolumeUnmount,
+                &call,
+                client,
+                allowed,
+                &trace,
+            )
             .await;
+        trace.end(|| match &undone {
+            Ok(Outcome::Answer(_)) => trace::Reply::done(),
+            Ok(Outcome::Refused(error)) => trace::Reply::failed(&error.message),
+            Err(fault) => trace::Reply::failed(&fault.to_string()),
+        });
         if let Err(fault) = undone {
             self.log.host(
                 Level::WARN,
@@ -320,6 +383,16 @@ impl Plugin {
         let declared = &serving.version.driver.description().options;
         if let Some((subject, options)) = call.options_mut() {
             let given = std::mem::take(options);
+            for (name, value) in &given {
+                let is_secret = |known: &&Declaration| known.parameter.name == *name;
+                if declared
+                    .iter()
+                    .filter(is_secret)
+                    .any(|known| known.parameter.secret)
+                {
+                    self.tracer.hide(value.as_bytes());
+                }
+            }
             *options = super::options::check(declared, subject, given)
                 .map_err(|error| error.to_string())?;
         }
@@ -333,6 +406,7 @@ impl Plugin {
         call: &Call,
         client: &Client,
         allowed: Duration,
+        trace: &Trace,
     ) -> Result<Outcome, Fault> {
         let deadline = Instant::now() + allowed;
         let gate = self.gate.load_full();
@@ -341,6 +415,7 @@ impl Plugin {
         let caller = Caller {
             client,
             key: key.as_str(),
+            trace,
         };
         let mut blamed: Vec<Arc<Version>> = Vec::new();
         let mut serving = Arc::clone(serving);
@@ -450,12 +525,13 @@ impl Plugin {
         deadline: Instant,
     ) -> Result<Attempt, Fault> {
         let version = &serving.version;
-        let log = Arc::new(CallLog::new(
+        let log = CallLog::new(
             &self.log,
             &version.label,
             method.path(),
             version.environment.log_bytes,
-        ));
+        );
+        let log = Arc::new(log.watched(caller.trace.attempt(version, caller.client)));
         let run = Run {
             store: &self.shared.store,
             state: &self.state,
@@ -473,6 +549,7 @@ impl Plugin {
         if let Err(fault) = &result {
             self.report(&log, fault);
         }
+        caller.trace.attempted(&result, version.deadline(method));
         result
     }
 

@@ -12,6 +12,7 @@ use crate::call::{Attempt, Client, Fault, Leash, Outcome, Run};
 use crate::ledger::{self, Kind};
 use crate::protocol::{Call, lifecycle};
 use crate::store::{Note, UndoKey};
+use crate::trace::{self, Origin, Trace};
 
 /// How long a call of the host's own may take.
 const HOOK_DEADLINE: Duration = Duration::from_secs(60);
@@ -122,9 +123,32 @@ impl Plugin {
             note,
             leash: None,
         };
+        let origin = match call {
+            Call::Lifecycle(lifecycle::Call::Tick { .. }) => Origin::Timer,
+            _ => Origin::Hook,
+        };
+        let trace = self.begin(origin, call.function(), || trace::request_of(call));
+        let result = self.hook_again(version, call, hook, &trace).await;
+        trace.end(|| match &result {
+            Ok(_) => trace::Reply::done(),
+            Err(error) => trace::Reply::failed(error),
+        });
+        result
+    }
+
+    async fn hook_again(
+        &self,
+        version: &Version,
+        call: &Call,
+        hook: Hook<'_>,
+        trace: &Trace,
+    ) -> Result<Vec<UndoKey>, String> {
         let key = self.shared.ledger.begin();
         for _ in 0..ATTEMPTS {
-            match self.hook_once(version, call, key.as_str(), hook).await {
+            match self
+                .hook_once(version, call, key.as_str(), hook, trace)
+                .await
+            {
                 Ok(Attempt::Done(Outcome::Answer(_), undo)) => return Ok(undo),
                 Ok(
                     Attempt::Done(Outcome::Refused(error), _)
@@ -147,17 +171,20 @@ impl Plugin {
         call: &Call,
         key: &str,
         hook: Hook<'_>,
+        trace: &Trace,
     ) -> Result<Attempt, Fault> {
-        let log = Arc::new(CallLog::new(
-            &self.log,
-            &version.label,
-            call.function(),
-            version.environment.log_bytes,
-        ));
         let client = Client {
             settings: self.shared.relays.settings(&self.name).unwrap_or_default(),
             ..Client::default()
         };
+        let log = CallLog::new(
+            &self.log,
+            &version.label,
+            call.function(),
+            version.environment.log_bytes,
+        );
+        let log = Arc::new(log.watched(trace.attempt(version, &client)));
+        let allowed = hook.deadline.saturating_duration_since(Instant::now());
         let run = Run {
             store: &self.shared.store,
             state: &self.state,
@@ -171,7 +198,9 @@ impl Plugin {
             note: hook.note,
             leash: hook.leash,
         };
-        run.attempt(call).await
+        let result = run.attempt(call).await;
+        trace.attempted(&result, allowed);
+        result
     }
 }
 

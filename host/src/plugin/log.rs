@@ -12,6 +12,7 @@ use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
 use crate::protocol::one_line;
+use crate::trace::{Probe, Tracer};
 
 /// Lines that the daemon keeps of each plugin for `dockside logs`.
 const KEPT_LINES: usize = 1_000;
@@ -34,6 +35,18 @@ pub enum Source {
     Stderr,
     /// The host, about the plugin.
     Host,
+}
+
+impl Source {
+    /// The word for it in listings.
+    pub fn word(self) -> &'static str {
+        match self {
+            Source::Driver => "driver",
+            Source::Stdout => "stdout",
+            Source::Stderr => "stderr",
+            Source::Host => "host",
+        }
+    }
 }
 
 /// One line.
@@ -60,14 +73,16 @@ pub struct Line {
 pub struct PluginLog {
     plugin: String,
     lines: Mutex<VecDeque<Line>>,
+    tracer: Arc<Tracer>,
 }
 
 impl PluginLog {
-    /// An empty log.
-    pub fn new(plugin: &str) -> Arc<PluginLog> {
+    /// An empty log of a plugin that is traced by `tracer`.
+    pub fn new(tracer: &Arc<Tracer>) -> Arc<PluginLog> {
         Arc::new(PluginLog {
-            plugin: plugin.to_owned(),
+            plugin: tracer.plugin().to_owned(),
             lines: Mutex::default(),
+            tracer: Arc::clone(tracer),
         })
     }
 
@@ -83,6 +98,7 @@ impl PluginLog {
 
     /// Something that the host has to say about the plugin.
     pub fn host(&self, level: Level, version: &str, text: &str) {
+        self.tracer.note(level.as_str(), version, text);
         self.push(level, Source::Host, version, 0, "", text);
     }
 
@@ -135,6 +151,7 @@ struct Target {
     method: &'static str,
     budget: usize,
     truncated: bool,
+    probe: Option<Probe>,
 }
 
 #[derive(Debug)]
@@ -164,6 +181,7 @@ impl CallLog {
             method,
             budget,
             truncated: false,
+            probe: None,
         })
     }
 
@@ -176,7 +194,19 @@ impl CallLog {
             method: "",
             budget: 16 << 10,
             truncated: false,
+            probe: None,
         })
+    }
+
+    /// The same, and what the call does is watched.
+    pub fn watched(self, probe: Option<Probe>) -> CallLog {
+        self.0.lock().target.probe = probe;
+        self
+    }
+
+    /// Who watches the call, if somebody does.
+    pub fn probe(&self) -> Option<Probe> {
+        self.0.lock().target.probe.clone()
     }
 
     fn to(target: Target) -> CallLog {
@@ -207,6 +237,9 @@ impl CallLog {
     pub fn host(&self, level: Level, text: &str) {
         let state = self.0.lock();
         let target = &state.target;
+        if let Some(probe) = &target.probe {
+            probe.recorder.line(level, Source::Host, text);
+        }
         if let Some(sink) = &target.sink {
             sink.push(
                 level,
@@ -279,6 +312,9 @@ impl State {
 
     fn line(&mut self, level: Level, source: Source, text: &str) {
         let target = &mut self.target;
+        if let Some(probe) = &target.probe {
+            probe.recorder.line(level, source, text);
+        }
         let Some(sink) = &target.sink else { return };
         if target.truncated {
             return;
@@ -379,7 +415,7 @@ mod tests {
 
     #[test]
     fn output_is_kept_by_line_and_bounded_by_call() {
-        let sink = PluginLog::new("p");
+        let sink = PluginLog::new(&Tracer::new("p"));
         let log = CallLog::new(&sink, &"1".into(), "m", 200);
         log.write(Source::Stderr, b"one\ntw");
         log.write(Source::Stderr, b"o\nrest");

@@ -26,6 +26,7 @@ pub use version::Version;
 use crate::ledger::Ledger;
 use crate::relay::Relays;
 use crate::store::{PluginState, Store, StoreError, UndoKey};
+use crate::trace::Tracer;
 use log::PluginLog;
 use rejections::Rejections;
 
@@ -119,6 +120,7 @@ pub struct Plugin {
     shared: Shared,
     state: Arc<PluginState>,
     log: Arc<PluginLog>,
+    tracer: Arc<Tracer>,
     standing: ArcSwap<Standing>,
     gate: ArcSwap<Gate>,
     /// Calls share it; a call that lost against another is run again alone.
@@ -142,9 +144,11 @@ impl Plugin {
         let state = shared.store.plugin(name)?;
         let rejections = Rejections::read(&shared.store, name)?;
         let gate = Gate::new(1, 0, Arc::clone(&shared.calls));
+        let tracer = Tracer::new(name);
         Ok(Arc::new(Plugin {
             name: name.to_owned(),
-            log: PluginLog::new(name),
+            log: PluginLog::new(&tracer),
+            tracer,
             state,
             shared,
             standing: ArcSwap::from_pointee(Standing::Broken("it is being loaded".into())),
@@ -179,6 +183,11 @@ impl Plugin {
     /// Its log.
     pub fn log(&self) -> &Arc<PluginLog> {
         &self.log
+    }
+
+    /// Tells of its calls.
+    pub fn tracer(&self) -> &Arc<Tracer> {
+        &self.tracer
     }
 
     /// Its durable state.

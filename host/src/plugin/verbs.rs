@@ -11,8 +11,9 @@ use super::options::{check_arguments, check_default};
 use super::{Counters, Plugin, Standing, Version};
 use crate::call::{Attempt, Fault, Leash, Outcome};
 use crate::config::unknown;
-use crate::protocol::describe::Verb;
+use crate::protocol::describe::{Parameter, Verb};
 use crate::protocol::{Answer, Call, KeyValue, error_text, lifecycle, one_line};
+use crate::trace::{self, Origin, Trace};
 
 /// How many verbs of one plugin run at once.
 pub(super) const AT_ONCE: usize = 8;
@@ -115,10 +116,19 @@ impl Plugin {
         // A task of its own: it has to come to its end, by the leash at least, when nobody waits for it any more.
         let task = self.shared.guests.spawn(async move {
             let _permits = (one, of_all);
+            let trace = plugin.begin(Origin::Verb, call.function(), || trace::request_of(&call));
             let first = (version, call);
-            plugin
-                .attempt_verb(first, &verb, arguments, deadline, &leash)
-                .await
+            let result = plugin
+                .attempt_verb(first, &verb, arguments, deadline, &leash, &trace)
+                .await;
+            trace.end(|| match &result {
+                Ok(text) => trace::Reply::Answered {
+                    status: 200,
+                    body: serde_json::from_str(text).unwrap_or_default(),
+                },
+                Err(error) => trace::Reply::failed(&error.to_string()),
+            });
+            result
         });
         match task.await {
             Ok(result) => result,
@@ -135,6 +145,7 @@ impl Plugin {
         arguments: Vec<KeyValue>,
         deadline: Instant,
         leash: &Leash,
+        trace: &Trace,
     ) -> Result<String, VerbError> {
         let key = self.shared.ledger.begin();
         let hook = Hook {
@@ -149,7 +160,10 @@ impl Plugin {
                 version = self.serving_version()?;
                 call = self.verb_call(&version, verb, arguments.clone())?;
             }
-            let text = match self.hook_once(&version, &call, key.as_str(), hook).await {
+            let text = match self
+                .hook_once(&version, &call, key.as_str(), hook, trace)
+                .await
+            {
                 Ok(Attempt::Conflict) => continue,
                 Ok(
                     Attempt::Done(Outcome::Answer(Answer::Json(text)), _)
@@ -216,6 +230,12 @@ impl Plugin {
             let known: Vec<&str> = verbs.iter().map(|verb| verb.name.as_str()).collect();
             return Err(usage(&unknown("verb", &one_line(name, MAX_NAME), &known)));
         };
+        for (name, value) in &arguments {
+            let secret = |known: &&Parameter| known.name == *name && known.secret;
+            if verb.arguments.iter().any(|known| secret(&known)) {
+                self.tracer.hide(value.as_bytes());
+            }
+        }
         let arguments =
             check_arguments(verb, arguments).map_err(|error| usage(&error.to_string()))?;
         Ok(Call::Lifecycle(lifecycle::Call::Run {
@@ -229,7 +249,7 @@ impl Plugin {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::protocol::describe::{Parameter, ValueType};
+    use crate::protocol::describe::ValueType;
 
     fn argument(name: &str) -> Parameter {
         Parameter {

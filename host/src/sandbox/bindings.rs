@@ -28,7 +28,8 @@ pub mod host {
         },
         // Directories wait for the disk; everything else is answered from memory and needs no yield.
         imports: { "dockside:host/directories": async | trappable, default: trappable },
-        additional_derives: [Clone, PartialEq],
+        additional_derives: [Clone, PartialEq, dockside_derive::Traced],
+        wasmtime_crate: crate::sandbox::tap,
     });
 }
 
@@ -59,6 +60,8 @@ pub mod effects {
         },
         // Each waits for the disk or for the kernel.
         imports: { default: async | trappable },
+        additional_derives: [dockside_derive::Traced],
+        wasmtime_crate: crate::sandbox::tap,
     });
     pub use self::dockside::host::*;
 }
@@ -77,6 +80,7 @@ pub mod volume {
             "dockside:host/directories": crate::sandbox::bindings::host::dockside::host::directories,
         },
         exports: { default: async },
+        wasmtime_crate: crate::sandbox::tap,
     });
     pub use exports::dockside::driver::volume::*;
 }
@@ -96,6 +100,7 @@ pub mod network {
             "dockside:host/links": crate::sandbox::bindings::effects::dockside::host::links,
         },
         exports: { default: async },
+        wasmtime_crate: crate::sandbox::tap,
     });
     pub use exports::dockside::driver::network::*;
 }
@@ -113,6 +118,7 @@ pub mod ipam {
             "dockside:host/addresses": crate::sandbox::bindings::host::dockside::host::addresses,
         },
         exports: { default: async },
+        wasmtime_crate: crate::sandbox::tap,
         additional_derives: [Clone, PartialEq],
     });
     pub use exports::dockside::driver::ipam::*;
@@ -131,6 +137,7 @@ pub mod authz {
             "dockside:host/addresses": crate::sandbox::bindings::host::dockside::host::addresses,
         },
         exports: { default: async },
+        wasmtime_crate: crate::sandbox::tap,
         additional_derives: [Clone, PartialEq],
     });
     pub use exports::dockside::driver::authz::*;
@@ -144,11 +151,13 @@ pub mod lifecycle {
             package dockside:bindings;
             world lifecycle-hooks { export dockside:driver/lifecycle@0.1.0; }
         ",
+        additional_derives: [dockside_derive::Traced],
         with: {
             "dockside:driver/types": crate::sandbox::bindings::host::dockside::driver::types,
             "dockside:host/addresses": crate::sandbox::bindings::host::dockside::host::addresses,
         },
         exports: { default: async },
+        wasmtime_crate: crate::sandbox::tap,
     });
     pub use exports::dockside::driver::lifecycle::*;
 }
@@ -166,6 +175,7 @@ pub mod options {
             "dockside:host/addresses": crate::sandbox::bindings::host::dockside::host::addresses,
         },
         exports: { default: async },
+        wasmtime_crate: crate::sandbox::tap,
     });
     pub use exports::dockside::driver::options::*;
 }
@@ -183,6 +193,7 @@ pub mod timers {
             "dockside:host/addresses": crate::sandbox::bindings::host::dockside::host::addresses,
         },
         exports: { default: async },
+        wasmtime_crate: crate::sandbox::tap,
         additional_derives: [Clone, PartialEq],
     });
     pub use exports::dockside::driver::timers::*;
@@ -201,7 +212,8 @@ pub mod reconcile {
             "dockside:host/addresses": crate::sandbox::bindings::host::dockside::host::addresses,
         },
         exports: { default: async },
-        additional_derives: [Clone, PartialEq],
+        wasmtime_crate: crate::sandbox::tap,
+        additional_derives: [Clone, PartialEq, dockside_derive::Traced],
     });
     pub use exports::dockside::driver::reconcile::*;
 }
@@ -219,6 +231,7 @@ pub mod settlement {
             "dockside:host/addresses": crate::sandbox::bindings::host::dockside::host::addresses,
         },
         exports: { default: async },
+        wasmtime_crate: crate::sandbox::tap,
         additional_derives: [Clone, PartialEq],
     });
     pub use exports::dockside::driver::settlement::*;
@@ -237,6 +250,7 @@ pub mod admin {
             "dockside:host/addresses": crate::sandbox::bindings::host::dockside::host::addresses,
         },
         exports: { default: async },
+        wasmtime_crate: crate::sandbox::tap,
         additional_derives: [Clone, PartialEq],
     });
     pub use exports::dockside::driver::admin::*;

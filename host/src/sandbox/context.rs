@@ -8,6 +8,7 @@ use std::time::Instant;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
+use super::chance::{Chance, Clock};
 use super::limits::InstanceLimits;
 use crate::blobs::Stores;
 use crate::capability::http::Http;
@@ -17,6 +18,7 @@ use crate::outbound::Client;
 use crate::plugin::log::{CallLog, GuestStream};
 use crate::relay;
 use crate::store::{Quota, Transaction};
+use crate::trace::Probe;
 
 /// Handles that a guest may hold at once.
 const MAX_HANDLES: usize = 1_024;
@@ -72,6 +74,10 @@ pub struct CallContext {
     pub log: Arc<CallLog>,
     /// When the call has to be over.
     pub deadline: Instant,
+    /// Who watches it, if somebody does.
+    pub probe: Option<Probe>,
+    /// The guest's seed of `wasi:random/insecure-seed`.
+    pub(super) seed: u128,
     /// Ticks of the epoch that it has computed through.
     pub(super) ticks: u32,
 }
@@ -89,9 +95,16 @@ impl CallContext {
     pub fn new(environment: Arc<PluginEnvironment>, log: Arc<CallLog>, deadline: Instant) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(MAX_HANDLES);
+        let chance = Chance(Arc::clone(&log));
+        let probe = log.probe();
+        let seed = chance.seed(probe.as_ref());
         let wasi = WasiCtxBuilder::new()
             .stdout(GuestStream::stdout(Arc::clone(&log)))
             .stderr(GuestStream::stderr(Arc::clone(&log)))
+            .wall_clock(Clock(Arc::clone(&log)))
+            .secure_random(chance.clone())
+            .insecure_random(chance)
+            .insecure_random_seed(seed)
             .max_random_size(MAX_RANDOM)
             .build();
         CallContext {
@@ -104,10 +117,21 @@ impl CallContext {
             transaction: None,
             of_engine: false,
             effects: Effects::none(),
+            probe,
+            seed,
             log,
             deadline,
             ticks: 0,
         }
+    }
+}
+
+impl CallContext {
+    /// Whether a recording answers in the host's place.
+    pub fn is_replayed(&self) -> bool {
+        self.probe
+            .as_ref()
+            .is_some_and(|probe| probe.player.is_some())
     }
 }
 

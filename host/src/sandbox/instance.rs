@@ -129,6 +129,11 @@ impl WarmPool {
                 ALL_IDLE.fetch_sub(1, Ordering::Relaxed);
                 instance.begin(deadline);
                 instance.store.data().log.redirect(log);
+                let context = instance.store.data_mut();
+                context.probe = log.probe();
+                if let Some(probe) = &context.probe {
+                    probe.recorder.seeded(context.seed);
+                }
                 Ok(instance)
             }
             None => {

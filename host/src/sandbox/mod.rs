@@ -1,6 +1,7 @@
 //! The only place that touches wasmtime: engine, linker, limits, deadlines, compiled code.
 
 pub mod bindings;
+mod chance;
 mod compile;
 mod context;
 mod driver;
@@ -8,6 +9,7 @@ mod instance;
 pub mod invoke;
 mod lane;
 mod limits;
+pub mod tap;
 
 pub use compile::{CompileError, CompileLimits, run_compile_worker};
 pub use context::{CallContext, PluginEnvironment};
@@ -20,8 +22,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use wasmtime::component::{HasSelf, Linker};
+use wasmtime::component::HasSelf;
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+
+use tap::Linker;
 
 /// How often the epoch advances. A guest can overrun its deadline by about this much, and it keeps a thread for so long before others get it:
 /// with 10 ms a neighbour's p99 grew from 0.5 to 9 ms beside a guest that computes.
@@ -91,11 +95,11 @@ impl Sandbox {
         };
         start_ticker(&engine)?;
         let mut linker = Linker::new(&engine);
-        wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+        wasmtime_wasi::p2::add_to_linker_async(linker.unwatched())?;
         bindings::host::Host_::add_to_linker::<_, HasSelf<CallContext>>(&mut linker, |context| {
             context
         })?;
-        wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
+        wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker.unwatched())?;
         // One by one: the generated world would define the interfaces once more that it only uses.
         macro_rules! link {
             ($($interface:ident),*) => {

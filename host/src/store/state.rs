@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 
-use super::table::{Change, Table};
+use super::table::{Change, Row, Table};
 
 /// A value of `wasi:keyvalue`.
 pub type Value = Arc<[u8]>;
@@ -248,6 +248,26 @@ impl PluginState {
             name: name.to_owned(),
             current: RwLock::new(loaded),
         }
+    }
+
+    /// A plugin whose state is these keys and in no store: what is read and written there is never committed.
+    pub fn apart(name: &str, keys: impl IntoIterator<Item = (String, Value)>) -> Self {
+        let rows = keys.into_iter().map(|(key, value)| {
+            let row = Row { value, version: 0 };
+            (Arc::from(key), row)
+        });
+        let mut usage = Usage::default();
+        let keys = Table::load(rows);
+        keys.iter()
+            .for_each(|(key, value)| usage.count(key, None, Some(value)));
+        Self::new(
+            name,
+            Snapshot {
+                keys,
+                usage,
+                ..Snapshot::default()
+            },
+        )
     }
 
     /// The plugin's name.

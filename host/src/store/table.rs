@@ -160,6 +160,11 @@ impl<V: Clone> Draft<V> {
         self.base.rows.get(key).map(|row| &row.value)
     }
 
+    /// As [`peek_base`](Self::peek_base), at all keys.
+    pub(super) fn peek_base_keys(&self) -> impl Iterator<Item = &str> {
+        self.base.rows.keys().map(|key| &**key)
+    }
+
     /// As [`peek`](Self::peek), at all rows.
     pub(super) fn peek_rows(&self) -> impl Iterator<Item = &V> {
         self.view.values().map(|row| &row.value)

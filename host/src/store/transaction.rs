@@ -8,6 +8,7 @@ use super::state::{
     DirectoryRecord, Intent, ObjectRecord, PluginState, Quota, Snapshot, Usage, Value, VolumeRecord,
 };
 use super::table::{Draft, KeyList};
+use crate::trace::Recorder;
 
 /// Most bytes of keys in one page of [`Transaction::list_keys`]: a page is copied into a guest's memory.
 const MAX_PAGE_BYTES: usize = 1 << 20;
@@ -50,6 +51,8 @@ pub struct Transaction {
     era: u64,
     pub(super) supersedes: bool,
     listing: Option<KeyList<Value>>,
+    /// Who is told what the driver reads and writes of its state.
+    recorder: Option<Arc<Recorder>>,
 }
 
 impl Transaction {
@@ -81,6 +84,26 @@ impl Transaction {
             era,
             supersedes: false,
             listing: None,
+            recorder: None,
+        }
+    }
+
+    /// From now on `recorder` is told what is read and written of keys and values.
+    pub fn watched_by(&mut self, recorder: Option<Arc<Recorder>>) {
+        self.recorder = recorder;
+    }
+
+    fn note_read(&self, key: &str) {
+        if let Some(recorder) = &self.recorder {
+            recorder.read(key, self.keys.peek_base(key).map(|value| &**value));
+        }
+    }
+
+    fn note_write(&self, key: &str) {
+        if let Some(recorder) = &self.recorder {
+            let of = |value: Option<&Value>| value.cloned();
+            let (old, new) = (of(self.keys.peek_base(key)), of(self.keys.peek(key)));
+            recorder.wrote(key, old.as_deref(), new.as_deref());
         }
     }
 
@@ -120,11 +143,13 @@ impl Transaction {
 
     /// The value of a key.
     pub fn get(&mut self, key: &str) -> Option<Value> {
+        self.note_read(key);
         self.keys.get(key).cloned()
     }
 
     /// Whether there is such a key.
     pub fn exists(&mut self, key: &str) -> bool {
+        self.note_read(key);
         self.keys.get(key).is_some()
     }
 
@@ -166,6 +191,7 @@ impl Transaction {
         }
         self.usage = usage;
         self.keys.put(key, value);
+        self.note_write(key);
         Ok(())
     }
 
@@ -174,6 +200,7 @@ impl Transaction {
         let before = self.keys.peek(key).cloned();
         self.usage.count(key, before.as_ref(), None);
         self.keys.remove(key);
+        self.note_write(key);
     }
 
     /// Adds to a number and returns the sum. A key that is not there counts as 0.
@@ -184,6 +211,7 @@ impl Transaction {
     /// # Errors
     /// The value is not such a number, the sum is larger than `u64::MAX`, or a quota refuses it.
     pub fn increment(&mut self, key: &str, delta: u64) -> Result<u64, StateError> {
+        self.note_read(key);
         let number = match self.keys.get(key) {
             Some(value) => decimal(value).ok_or_else(|| StateError::NotANumber {
                 key: key.to_owned(),
@@ -205,10 +233,13 @@ impl Transaction {
     /// `None` begins a listing: it has the keys as they are then, and later pages of it are not moved by writes in between. A
     /// transaction has one listing at a time. The cursor is the position of the next key.
     pub fn list_keys(&mut self, cursor: Option<u64>, page: usize) -> KeyPage {
-        let keys = &mut self.keys;
         if cursor.is_none() {
             self.listing = None;
+            if let Some(recorder) = &self.recorder {
+                recorder.listed(self.keys.peek_base_keys());
+            }
         }
+        let keys = &mut self.keys;
         let listing = self.listing.get_or_insert_with(|| keys.scan_keys());
         let (keys, cursor) = listing.page(cursor.unwrap_or(0), page, MAX_PAGE_BYTES);
         KeyPage { keys, cursor }

@@ -1,0 +1,370 @@
+//! What must not be shown: found by what it is called, and wherever else it turns up.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::Value;
+use zeroize::Zeroizing;
+
+/// What stands in place of a secret.
+pub const MASK: &str = "***";
+
+/// Bytes below which a secret is only hidden where its name gives it away: a password `1` would otherwise hide every 1.
+const MIN_LENGTH: usize = 4;
+
+/// Bytes of a line of a secret that is hidden by itself, because logs break keys of several lines up.
+const MIN_LINE: usize = 12;
+
+/// Secrets that one plugin's events are searched for. Beyond it the oldest are forgotten.
+const MAX_SECRETS: usize = 4_096;
+
+/// Parts of names that tell a secret, in lower case and without `-`, `_` and `.`.
+const TELLING: [&str; 14] = [
+    "password",
+    "passwd",
+    "passphrase",
+    "secret",
+    "token",
+    "credential",
+    "privatekey",
+    "apikey",
+    "accesskey",
+    "authorization",
+    "registryauth",
+    "registryconfig",
+    "cookie",
+    "unlockkey",
+];
+
+/// Names that tell one only as a whole.
+const TELLING_ALONE: [&str; 5] = ["auth", "pass", "pwd", "pw", "psk"];
+
+/// Fields of Docker's requests for authorization whose texts are in base64.
+const BODIES: [&str; 2] = ["RequestBody", "ResponseBody"];
+
+/// Secrets, in the forms in which they can turn up.
+#[derive(Default)]
+pub struct Secrets {
+    forms: Vec<Zeroizing<Vec<u8>>>,
+}
+
+impl std::fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} forms of secrets", self.forms.len())
+    }
+}
+
+impl Clone for Secrets {
+    fn clone(&self) -> Secrets {
+        Secrets {
+            forms: self.forms.clone(),
+        }
+    }
+}
+
+impl Secrets {
+    /// From now on hides this one too.
+    pub fn add(&mut self, secret: &[u8]) {
+        let secret = secret.trim_ascii();
+        if secret.len() < MIN_LENGTH || secret == MASK.as_bytes() {
+            return;
+        }
+        let mut forms = vec![secret.to_vec(), STANDARD.encode(secret).into_bytes()];
+        if let Ok(text) = std::str::from_utf8(secret) {
+            forms.push(escaped(text));
+            // A form within a form, as in a request whose body is JSON with JSON in it.
+            forms.push(escaped(&String::from_utf8_lossy(&escaped(text))));
+            forms.push(
+                utf8_percent_encode(text, NON_ALPHANUMERIC)
+                    .to_string()
+                    .into_bytes(),
+            );
+            let lines = text.lines().map(str::trim);
+            forms.extend(
+                lines
+                    .filter(|line| line.len() >= MIN_LINE)
+                    .map(|line| line.as_bytes().to_vec()),
+            );
+        }
+        if secret.len() >= 8 {
+            forms.push(hex::encode(secret).into_bytes());
+        }
+        for form in forms {
+            let form = Zeroizing::new(form);
+            if !self.forms.contains(&form) {
+                self.forms.push(form);
+            }
+        }
+        let surplus = self.forms.len().saturating_sub(MAX_SECRETS);
+        self.forms.drain(..surplus);
+    }
+
+    /// Adds all of another's.
+    pub fn add_all(&mut self, other: &Secrets) {
+        for form in &other.forms {
+            if !self.forms.contains(form) {
+                self.forms.push(form.clone());
+            }
+        }
+    }
+
+    /// The text without them.
+    pub fn hide(&self, text: &str) -> String {
+        let mut hidden = text.to_owned();
+        // The longest first: the rest of a secret of which another is the beginning would stay.
+        let mut forms: Vec<&[u8]> = self.forms.iter().map(|form| form.as_slice()).collect();
+        forms.sort_by_key(|form| std::cmp::Reverse(form.len()));
+        for form in forms {
+            if let Ok(form) = std::str::from_utf8(form)
+                && hidden.contains(form)
+            {
+                hidden = hidden.replace(form, MASK);
+            }
+        }
+        hidden
+    }
+
+    fn hide_bytes(&self, bytes: &[u8]) -> Option<Vec<u8>> {
+        let mut hidden: Option<Vec<u8>> = None;
+        for form in &self.forms {
+            while let Some(at) = position(hidden.as_deref().unwrap_or(bytes), form) {
+                let all = hidden.get_or_insert_with(|| bytes.to_vec());
+                all.splice(at..at + form.len(), MASK.bytes());
+            }
+        }
+        hidden
+    }
+}
+
+fn position(bytes: &[u8], part: &[u8]) -> Option<usize> {
+    if part.is_empty() || part == MASK.as_bytes() {
+        return None;
+    }
+    bytes.windows(part.len()).position(|window| window == part)
+}
+
+/// As JSON has it between its quotes.
+fn escaped(text: &str) -> Vec<u8> {
+    let quoted = serde_json::to_string(text).unwrap_or_default();
+    quoted.trim_matches('"').as_bytes().to_vec()
+}
+
+/// Hides what is secret in one event.
+#[derive(Debug)]
+pub struct Mask<'a> {
+    /// Names that the driver has declared secret.
+    names: &'a [String],
+    /// What is known to be secret, and what the names in this event have told.
+    secrets: Secrets,
+}
+
+impl<'a> Mask<'a> {
+    /// A mask for a plugin whose driver has declared `names` secret.
+    pub fn new(names: &'a [String], secrets: Secrets) -> Mask<'a> {
+        Mask { names, secrets }
+    }
+
+    /// What it has found and been told of.
+    pub fn into_secrets(self) -> Secrets {
+        self.secrets
+    }
+
+    /// One more secret.
+    pub fn add(&mut self, secret: &[u8]) {
+        self.secrets.add(secret);
+    }
+
+    /// Whether something of this name is secret.
+    pub fn tells(&self, name: &str) -> bool {
+        if self.names.iter().any(|known| known == name) {
+            return true;
+        }
+        let plain: String = name
+            .chars()
+            .filter(|char| !matches!(char, '-' | '_' | '.' | ' '))
+            .flat_map(char::to_lowercase)
+            .collect();
+        TELLING.iter().any(|part| plain.contains(part)) || TELLING_ALONE.contains(&plain.as_str())
+    }
+
+    /// Replaces what names give away, and remembers it, so that [`hide`](Self::hide) finds it in other places.
+    pub fn find(&mut self, value: &mut Value) {
+        self.find_in(value, false);
+    }
+
+    fn find_in(&mut self, value: &mut Value, secret: bool) {
+        match value {
+            Value::Object(object) => {
+                for (name, inner) in object.iter_mut() {
+                    if BODIES.contains(&name.as_str())
+                        && let Some(hidden) = within_base64(inner, |text| self.find_in_text(text))
+                    {
+                        *inner = hidden;
+                        continue;
+                    }
+                    // What the host calls a secret is not its value.
+                    let handle = name == "handle" || name == "cut";
+                    self.find_in(inner, !handle && (secret || self.tells(name)));
+                }
+            }
+            Value::Array(list) => {
+                let is_name = |text: &str| {
+                    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+                    text.bytes().all(plain)
+                };
+                if let [Value::String(name), inner] = list.as_mut_slice()
+                    && is_name(name)
+                    && self.tells(name)
+                {
+                    self.find_in(inner, true);
+                    return;
+                }
+                list.iter_mut()
+                    .for_each(|inner| self.find_in(inner, secret));
+            }
+            Value::String(text) if secret => {
+                if !text.is_empty() {
+                    self.secrets.add(text.as_bytes());
+                    MASK.clone_into(text);
+                }
+            }
+            Value::Number(number) if secret => {
+                self.secrets.add(number.to_string().as_bytes());
+                *value = Value::from(MASK);
+            }
+            Value::String(text) => {
+                if let Some(hidden) = self.find_in_text(text) {
+                    *text = hidden;
+                }
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+    }
+
+    /// What is secret in a text: JSON in it, passwords of URLs, `name=value` with a telling name, the words behind `Bearer` and `Basic`.
+    pub fn find_in_text(&mut self, text: &str) -> Option<String> {
+        if text.trim_start().starts_with(['{', '['])
+            && let Ok(mut inner) = serde_json::from_str::<Value>(text)
+        {
+            let before = inner.clone();
+            self.find_in(&mut inner, false);
+            return (inner != before).then(|| inner.to_string());
+        }
+        let mut found: Vec<(usize, usize)> = Vec::new();
+        for (at, _) in text.match_indices("://") {
+            let rest = text.get(at + 3..).unwrap_or_default();
+            let end = rest
+                .find(['/', '?', '#', ' ', '"', '\''])
+                .unwrap_or(rest.len());
+            let authority = rest.get(..end).unwrap_or_default();
+            if let Some(sign) = authority.rfind('@')
+                && let Some(colon) = authority.get(..sign).and_then(|user| user.find(':'))
+            {
+                found.push((at + 3 + colon + 1, at + 3 + sign));
+            }
+        }
+        for (at, _) in text.match_indices('=') {
+            let name = text.get(..at).unwrap_or_default();
+            let from = name
+                .rfind(|char: char| !(char.is_alphanumeric() || "-_.".contains(char)))
+                .map_or(0, |end| {
+                    end + name
+                        .get(end..)
+                        .and_then(|rest| rest.chars().next())
+                        .map_or(1, char::len_utf8)
+                });
+            if self.tells(name.get(from..).unwrap_or_default()) {
+                found.push((at + 1, word_end(text, at + 1)));
+            }
+        }
+        for scheme in ["Bearer ", "Basic ", "bearer ", "basic "] {
+            for (at, _) in text.match_indices(scheme) {
+                let from = at + scheme.len();
+                let end = word_end(text, from);
+                // English sentences have basic things in them too.
+                if end - from >= 8 {
+                    found.push((from, end));
+                }
+            }
+        }
+        found.retain(|(from, end)| from < end);
+        if found.is_empty() {
+            return None;
+        }
+        found.sort_unstable();
+        let mut hidden = String::new();
+        let mut last = 0;
+        for (from, end) in found {
+            if from < last {
+                continue;
+            }
+            let value = text.get(from..end).unwrap_or_default();
+            self.secrets.add(value.as_bytes());
+            hidden.push_str(text.get(last..from).unwrap_or_default());
+            hidden.push_str(MASK);
+            last = end;
+        }
+        hidden.push_str(text.get(last..).unwrap_or_default());
+        Some(hidden)
+    }
+
+    /// Replaces what is known to be secret wherever it turns up, in texts, in names and in bytes.
+    pub fn hide(&self, value: &mut Value) {
+        match value {
+            Value::String(text) => {
+                *text = self.hide_text(text);
+            }
+            Value::Array(list) => list.iter_mut().for_each(|inner| self.hide(inner)),
+            Value::Object(object) => {
+                if let Some(Value::String(encoded)) = object.get_mut("base64")
+                    && let Ok(bytes) = STANDARD.decode(&encoded)
+                    && let Some(hidden) = self.secrets.hide_bytes(&bytes)
+                {
+                    *encoded = STANDARD.encode(hidden);
+                }
+                let telling = object.keys().any(|name| self.hide_text(name) != *name);
+                if telling {
+                    let all = std::mem::take(object);
+                    object.extend(
+                        all.into_iter()
+                            .map(|(name, inner)| (self.hide_text(&name), inner)),
+                    );
+                }
+                for (name, inner) in object.iter_mut() {
+                    if BODIES.contains(&name.as_str()) {
+                        let hide = |text: &str| Some(self.hide_text(text));
+                        if let Some(hidden) = within_base64(inner, hide) {
+                            *inner = hidden;
+                        }
+                    }
+                    self.hide(inner);
+                }
+            }
+            Value::Number(number) => {
+                let text = number.to_string();
+                if text.len() >= MIN_LENGTH && self.hide_text(&text) == MASK {
+                    *value = Value::from(MASK);
+                }
+            }
+            Value::Null | Value::Bool(_) => {}
+        }
+    }
+
+    /// As [`hide`](Self::hide), for a text.
+    pub fn hide_text(&self, text: &str) -> String {
+        self.secrets.hide(text)
+    }
+}
+
+/// The text with something changed that is in a field as base64.
+fn within_base64(value: &Value, change: impl FnOnce(&str) -> Option<String>) -> Option<Value> {
+    let bytes = STANDARD.decode(value.as_str()?).ok()?;
+    let changed = change(std::str::from_utf8(&bytes).ok()?)?;
+    Some(Value::from(STANDARD.encode(changed)))
+}
+
+fn word_end(text: &str, from: usize) -> usize {
+    let rest = text.get(from..).unwrap_or_default();
+    let end = rest.find(|char: char| char.is_whitespace() || "&,;\"'<>)}]".contains(char));
+    from + end.unwrap_or(rest.len())
+}
