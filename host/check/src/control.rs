@@ -83,6 +83,39 @@ pub trait Control: Send + Sync {
     }
 }
 
+impl<T: Control + ?Sized> Control for std::sync::Arc<T> {
+    fn pid(&self) -> Option<u32> {
+        (**self).pid()
+    }
+    fn start(&self) -> Result<(), String> {
+        (**self).start()
+    }
+    fn ask_to_end(&self) -> Result<(), String> {
+        (**self).ask_to_end()
+    }
+    fn ended(&self, limit: Duration) -> Result<i32, String> {
+        (**self).ended(limit)
+    }
+    fn kill(&self) -> Result<(), String> {
+        (**self).kill()
+    }
+    fn start_again(&self, limit: Duration) -> Result<(i32, String), String> {
+        (**self).start_again(limit)
+    }
+    fn inject(&self, fault: Fault) -> Result<(), String> {
+        (**self).inject(fault)
+    }
+    fn mend(&self) -> Result<(), String> {
+        (**self).mend()
+    }
+    fn log(&self) -> String {
+        (**self).log()
+    }
+    fn driver(&self) -> Option<&dyn Driver> {
+        (**self).driver()
+    }
+}
+
 /// A driver that dockside serves, for the checks about swaps.
 pub trait Driver: Send + Sync {
     /// The directory that dockside takes drivers from.
@@ -292,7 +325,9 @@ impl Drop for Started {
     }
 }
 
-fn status_number(status: std::process::ExitStatus) -> i32 {
+/// The exit status, or the negative number of the signal that ended it.
+#[must_use]
+pub fn status_number(status: std::process::ExitStatus) -> i32 {
     use std::os::unix::process::ExitStatusExt;
     status
         .code()

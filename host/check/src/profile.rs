@@ -21,6 +21,8 @@ pub struct Profile {
     pub volume: VolumeProfile,
     /// About a network driver.
     pub network: NetworkProfile,
+    /// Settings for a driver that the checks serve themselves: what `NAME.toml` would say.
+    pub plugin: Option<toml::Table>,
     /// Checks that this plugin does not pass, each with the reason. They are reported, and do not fail the run.
     pub allow: BTreeMap<String, String>,
 }

@@ -262,7 +262,7 @@ fn file(path: &Path, json: bool) -> anyhow::Result<u8> {
 }
 
 /// The interfaces that a component imports and exports, without compiling it.
-fn interfaces(bytes: &[u8]) -> anyhow::Result<(Vec<String>, Vec<String>)> {
+pub(super) fn interfaces(bytes: &[u8]) -> anyhow::Result<(Vec<String>, Vec<String>)> {
     anyhow::ensure!(
         Parser::is_component(bytes),
         "it does not begin as a component does"

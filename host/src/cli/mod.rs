@@ -12,6 +12,7 @@ macro_rules! say {
 
 mod bindings;
 mod call;
+mod check;
 mod check_config;
 mod component;
 mod forget;
@@ -163,6 +164,9 @@ enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// Check a plugin, in any language, against what Docker relies on.
+    #[command(after_help = check::AFTER_HELP)]
+    Check(Box<check::Arguments>),
     /// Check the configuration file and the drivers directory without a daemon.
     CheckConfig {
         #[command(flatten)]
@@ -266,6 +270,9 @@ enum Verb {
     /// Mount what may hang. Only the daemon calls this.
     #[command(hide = true)]
     MountWorker,
+    /// Call a plugin as an engine of its own. Only `check` calls this.
+    #[command(hide = true)]
+    CheckCaller { socket: PathBuf },
     /// Compile standard input to a file. Only the daemon calls this.
     #[command(hide = true)]
     CompileWorker {
@@ -285,6 +292,10 @@ pub fn run() -> ExitCode {
             memory,
             seconds,
         } => crate::sandbox::run_compile_worker(&output, memory, seconds).map(|()| OK),
+        Verb::CheckCaller { socket } => dockside_check::engine::serve(&socket)
+            .map(|()| OK)
+            .map_err(anyhow::Error::from),
+        Verb::Check(arguments) => check::run(*arguments),
         Verb::Serve { places } => places.load().and_then(serve::run),
         Verb::CheckConfig { places, json } => check_config::run(&places, json),
         Verb::Bindings {
@@ -374,6 +385,8 @@ fn asking(verb: Verb) -> anyhow::Result<u8> {
                     json,
                 } => relay::run(&places.load()?, &name, output, json).await,
                 Verb::Serve { .. }
+                | Verb::Check { .. }
+                | Verb::CheckCaller { .. }
                 | Verb::CheckConfig { .. }
                 | Verb::Bindings { .. }
                 | Verb::Component { .. }

@@ -245,7 +245,7 @@ fn obtains(function: &str) -> bool {
 }
 
 /// The grant that an interface needs, by the name of its table in the plugin's settings.
-fn grant_of(interface: &str) -> Option<&'static str> {
+pub(crate) fn grant_of(interface: &str) -> Option<&'static str> {
     // Versions are for the linker: a grant is for an interface in each of them.
     let name = interface.split('@').next().unwrap_or(interface);
     Some(match name {

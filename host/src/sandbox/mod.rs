@@ -13,6 +13,7 @@ pub mod tap;
 
 pub use compile::{CompileError, CompileLimits, run_compile_worker};
 pub use context::{CallContext, PluginEnvironment};
+pub(crate) use driver::grant_of;
 pub use driver::{Ask, Driver, LoadError};
 pub use instance::{DeadlinePassed, Instance, WarmPool};
 pub use limits::InstanceLimits;
