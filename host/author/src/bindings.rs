@@ -70,19 +70,29 @@ const GO_RUNTIME_MOD: &str = "module go.bytecodealliance.org/pkg\n\ngo 1.24\n";
 
 /// Generates the bindings of a world, and returns the files that it wrote.
 ///
+/// For Go they are packages below `package`, the import path of the directory `out`; without one they are a module of their own.
+///
 /// # Errors
 ///
-/// The WIT has a mistake or no such world, or a file cannot be written.
+/// A package is given for another language, the WIT has a mistake or no such world, or a file cannot be written.
 pub fn generate(
     language: Language,
     wit: &Path,
     world: Option<&str>,
+    package: Option<&str>,
     out: &Path,
 ) -> anyhow::Result<Vec<PathBuf>> {
+    if package.is_some() && language != Language::Go {
+        anyhow::bail!("--package is for Go, which alone has import paths");
+    }
     let (mut resolve, world) = world::load(wit, world)?;
     let mut generator = match language {
         Language::C => wit_bindgen_c::Opts::default().build(),
-        Language::Go => wit_bindgen_go::Opts::default().build(),
+        Language::Go => wit_bindgen_go::Opts {
+            pkg_name: package.map(str::to_owned),
+            ..Default::default()
+        }
+        .build(),
     };
     let mut files = Files::default();
     generator
@@ -131,7 +141,7 @@ mod tests {
             ),
         ] {
             let out = tempfile::tempdir().unwrap();
-            let written = generate(language, &wit(), Some("imports"), out.path()).unwrap();
+            let written = generate(language, &wit(), Some("imports"), None, out.path()).unwrap();
             for path in &written {
                 assert!(path.is_file(), "{}", path.display());
             }
@@ -152,7 +162,8 @@ mod tests {
             "package a:b;\nworld w { export nothing; }\n",
         )
         .unwrap();
-        let error = generate(Language::C, directory.path(), None, directory.path()).unwrap_err();
+        let error =
+            generate(Language::C, directory.path(), None, None, directory.path()).unwrap_err();
         let text = format!("{error:#}");
         assert!(
             text.contains("a.wit:2:") && text.contains("nothing"),

@@ -6,8 +6,14 @@ use dockside_author::bindings::{Language, generate};
 
 use super::OK;
 
-pub(super) fn run(lang: &str, wit: &Path, world: Option<&str>, out: &Path) -> anyhow::Result<u8> {
-    for path in generate(Language::named(lang)?, wit, world, out)? {
+pub(super) fn run(
+    lang: &str,
+    wit: &Path,
+    world: Option<&str>,
+    package: Option<&str>,
+    out: &Path,
+) -> anyhow::Result<u8> {
+    for path in generate(Language::named(lang)?, wit, world, package, out)? {
         say!("{}", path.display());
     }
     Ok(OK)

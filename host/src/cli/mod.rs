@@ -225,6 +225,9 @@ enum Verb {
         /// The world in it [default: its only one]
         #[arg(long, value_name = "NAME")]
         world: Option<String>,
+        /// For Go: the import path of the directory to write to [default: a module of its own]
+        #[arg(long, value_name = "PATH")]
+        package: Option<String>,
         /// The directory to write to.
         #[arg(long, value_name = "DIR")]
         out: PathBuf,
@@ -302,8 +305,9 @@ pub fn run() -> ExitCode {
             lang,
             wit,
             world,
+            package,
             out,
-        } => bindings::run(&lang, &wit, world.as_deref(), &out),
+        } => bindings::run(&lang, &wit, world.as_deref(), package.as_deref(), &out),
         Verb::Component {
             module,
             wit,
