@@ -94,4 +94,10 @@ choices! {
     Rust = "rust", "Rust";
     /// JavaScript, with QuickJS.
     Js = "js", "JavaScript";
+    /// Python, with CPython inside the component.
+    Python = "python", "Python";
+    /// C, with clang.
+    C = "c", "C";
+    /// Go, with its own compiler.
+    Go = "go", "Go";
 }

@@ -43,6 +43,9 @@ impl Lang {
         match self {
             Self::Rust => "cargo test",
             Self::Js => "npm test",
+            Self::Python => "python3 -m unittest",
+            Self::C => "./test",
+            Self::Go => "./tools/go test ./driver",
         }
     }
 
@@ -50,7 +53,7 @@ impl Lang {
     fn contract(self) -> String {
         match self {
             Self::Rust => format!("{VENDORED_KIT}/wit"),
-            Self::Js => VENDORED_WIT.to_owned(),
+            Self::Js | Self::Python | Self::C | Self::Go => VENDORED_WIT.to_owned(),
         }
     }
 }
