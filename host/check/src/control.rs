@@ -18,6 +18,10 @@ pub enum Fault {
     Hang,
     /// Every operation fails.
     Fail,
+    /// The disk that the plugin keeps its state and data on is full.
+    Full,
+    /// That disk can only be read.
+    ReadOnly,
 }
 
 /// Hands on a plugin. Errors are sentences for the user of the checks.
@@ -301,6 +305,8 @@ impl Control for Started {
         match fault {
             Fault::Hang => Self::hook("hang", self.hooks.hang.as_ref()),
             Fault::Fail => Self::hook("fail", self.hooks.fail.as_ref()),
+            Fault::Full => Self::hook("full", self.hooks.full.as_ref()),
+            Fault::ReadOnly => Self::hook("read-only", self.hooks.read_only.as_ref()),
         }
     }
 

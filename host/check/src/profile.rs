@@ -35,8 +35,14 @@ pub struct Hooks {
     pub hang: Option<String>,
     /// Makes every operation of the backend fail.
     pub fail: Option<String>,
-    /// Ends that.
+    /// Fills the disk that the plugin keeps its state and data on.
+    pub full: Option<String>,
+    /// Makes that disk read-only.
+    pub read_only: Option<String>,
+    /// Ends all of that.
     pub mend: Option<String>,
+    /// Restarts the Docker Engine of the checks that have one, and waits until it answers.
+    pub restart_engine: Option<String>,
 }
 
 impl Profile {

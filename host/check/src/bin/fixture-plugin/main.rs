@@ -19,11 +19,11 @@ use dockside_check::client::Patience;
 use crate::breaks::Breaks;
 
 const USAGE: &str = "\
-usage: fixture-plugin serve --socket SOCKET --dir DIR [--break ID] [--kinds volume,network,ipam,authz] [--patience N]
+usage: fixture-plugin serve --socket SOCKET --dir DIR [--break ID] [--kinds volume,network,ipam,authz] [--neighbour SOCKET] [--patience N]
        fixture-plugin engine SOCKET
        fixture-plugin mutate [--break ID] [--only ID,...] [--quick] [--patience N]
 
-serve   answers as a plugin, with its state in DIR
+serve   answers as a plugin, with its state in DIR; at the neighbour's socket as another volume driver
 engine  makes the calls that it reads from standard input
 mutate  in namespaces of its own: serves, runs the checks against itself, and prints the report as JSON";
 
@@ -32,6 +32,7 @@ mutate  in namespaces of its own: serves, runs the checks against itself, and pr
 struct Arguments {
     socket: Option<PathBuf>,
     dir: Option<PathBuf>,
+    neighbour: Option<PathBuf>,
     breaks: Breaks,
     kinds: Vec<String>,
     patience: Patience,
@@ -77,6 +78,7 @@ fn parse(words: impl Iterator<Item = String>) -> Result<Arguments, String> {
         let list = || value.split(',').map(str::to_owned).collect();
         match word.as_str() {
             "--socket" => arguments.socket = Some(value.into()),
+            "--neighbour" => arguments.neighbour = Some(value.into()),
             "--dir" => arguments.dir = Some(value.into()),
             "--break" => arguments.breaks = Breaks::new(&value),
             "--kinds" => arguments.kinds = list(),

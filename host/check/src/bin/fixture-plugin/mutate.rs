@@ -15,6 +15,7 @@ pub(crate) fn mutate(arguments: &Arguments) -> Result<(), String> {
     }
     let dir = tempdir()?;
     let result = run(arguments, &dir);
+    let _ = rustix::mount::unmount(dir.join("state"), rustix::mount::UnmountFlags::DETACH);
     let _ = std::fs::remove_dir_all(&dir);
     println!("{}", result?);
     Ok(())
@@ -24,11 +25,16 @@ fn run(arguments: &Arguments, dir: &Path) -> Result<String, String> {
     let me = std::env::current_exe().map_err(|error| error.to_string())?;
     let socket = dir.join("plugin.sock");
     let state = dir.join("state");
+    if rustix::process::geteuid().is_root() {
+        small_disk(&state)?;
+    }
+    let neighbour = state.join("neighbour.sock");
     let patience = arguments.patience.seconds(1.0).as_secs_f64();
     let mut command = format!(
-        "'{}' serve --socket {{socket}} --dir '{}' --patience {patience}",
+        "'{}' serve --socket {{socket}} --dir '{}' --neighbour '{}' --patience {patience}",
         me.display(),
-        state.display()
+        state.display(),
+        neighbour.display()
     );
     if let Some(id) = arguments.breaks.id() {
         command += &format!(" --break {id}");
@@ -59,6 +65,19 @@ fn run(arguments: &Arguments, dir: &Path) -> Result<String, String> {
     let report = dockside_check::run(options, &mut |tried| eprintln!("{}", tried.lines()));
     eprintln!("{}", report.summary());
     serde_json::to_string(&report).map_err(|error| error.to_string())
+}
+
+/// A disk of the plugin's own, that can be filled.
+fn small_disk(at: &Path) -> Result<(), String> {
+    std::fs::create_dir_all(at).map_err(|error| format!("{}: {error}", at.display()))?;
+    rustix::mount::mount(
+        "tmpfs",
+        at,
+        "tmpfs",
+        rustix::mount::MountFlags::empty(),
+        c"size=64m,mode=755",
+    )
+    .map_err(|error| format!("{}: {error}", at.display()))
 }
 
 /// Mounts and links that nobody else sees.

@@ -1,6 +1,6 @@
 //! Docker's methods, handed to the kinds.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -31,6 +31,8 @@ pub(crate) enum Reply {
 pub(crate) struct Context {
     /// Where the plugin keeps everything.
     pub(crate) dir: PathBuf,
+    /// Where it is said what is wrong with the backend.
+    pub(crate) faults: PathBuf,
     /// What is broken on purpose.
     pub(crate) breaks: Breaks,
     /// Multiplies the plugin's own limits.
@@ -38,9 +40,9 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    /// What is wrong with the backend: the content of the file `fault` in the plugin's directory, `hang` or `fail`.
+    /// What is wrong with the backend: the content of the file `fault`, `hang` or `fail`.
     pub(crate) fn fault(&self) -> Option<String> {
-        std::fs::read_to_string(self.dir.join("fault"))
+        std::fs::read_to_string(self.faults.join("fault"))
             .ok()
             .map(|text| text.trim().to_owned())
     }
@@ -59,11 +61,39 @@ pub(crate) struct Plugin {
 
 impl Plugin {
     pub(crate) fn new(arguments: &Arguments, dir: PathBuf) -> Result<Arc<Self>, String> {
+        Self::with(
+            Context {
+                faults: dir.clone(),
+                dir,
+                breaks: arguments.breaks.clone(),
+                patience: arguments.patience,
+            },
+            &arguments.kinds,
+        )
+    }
+
+    /// Another volume driver in the same process, with nothing in common but that.
+    pub(crate) fn neighbour(arguments: &Arguments, dir: &Path) -> Result<Arc<Self>, String> {
+        let breaks = &arguments.breaks;
+        let own = dir.join("neighbour");
         let context = Context {
-            dir,
-            breaks: arguments.breaks.clone(),
+            dir: if breaks.on("V39") {
+                dir.to_owned()
+            } else {
+                own.clone()
+            },
+            faults: if breaks.on("V49") {
+                dir.to_owned()
+            } else {
+                own
+            },
+            breaks: breaks.clone(),
             patience: arguments.patience,
         };
+        Self::with(context, &["volume".to_owned()])
+    }
+
+    fn with(context: Context, wanted: &[String]) -> Result<Arc<Self>, String> {
         let all = [
             ("volume", "VolumeDriver"),
             ("network", "NetworkDriver"),
@@ -72,9 +102,7 @@ impl Plugin {
         ];
         let kinds = all
             .into_iter()
-            .filter(|(name, _)| {
-                arguments.kinds.is_empty() || arguments.kinds.iter().any(|kind| kind == name)
-            })
+            .filter(|(name, _)| wanted.is_empty() || wanted.iter().any(|kind| kind == name))
             .map(|(_, implements)| implements)
             .collect();
         Ok(Arc::new(Self {

@@ -3,6 +3,7 @@
 use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -30,18 +31,31 @@ pub(crate) fn serve(arguments: &Arguments) -> Result<(), String> {
         ));
     }
     let plugin = Plugin::new(arguments, dir.clone())?;
+    if let Some(neighbour) = &arguments.neighbour {
+        let plugin = Plugin::neighbour(arguments, dir)?;
+        let listener = bind(neighbour)?;
+        std::thread::spawn(move || accept(&listener, &plugin));
+    }
+    accept(&bind(socket)?, &plugin);
+    Ok(())
+}
+
+fn bind(socket: &Path) -> Result<UnixListener, String> {
     let _ = std::fs::remove_file(socket);
     let listener =
         UnixListener::bind(socket).map_err(|error| format!("{}: {error}", socket.display()))?;
     let mode = std::fs::Permissions::from_mode(0o600);
     std::fs::set_permissions(socket, mode)
         .map_err(|error| format!("{}: {error}", socket.display()))?;
+    Ok(listener)
+}
+
+fn accept(listener: &UnixListener, plugin: &Arc<Plugin>) {
     for stream in listener.incoming() {
         let Ok(stream) = stream else { continue };
-        let plugin = Arc::clone(&plugin);
+        let plugin = Arc::clone(plugin);
         std::thread::spawn(move || Peer::new(stream, plugin).serve());
     }
-    Ok(())
 }
 
 /// What was asked.
