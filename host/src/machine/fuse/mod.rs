@@ -24,6 +24,7 @@ mod tests;
 mod words;
 
 use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -343,11 +344,28 @@ fn start(
     let Some(process) = process else {
         return Err(failure("it cannot be watched", ErrorKind::Other));
     };
+    let attended = attend(mount, places, &failure, &process, &watch, deadline);
+    if attended.is_err() {
+        // A process has no arguments for a moment while it becomes another program (execve(2)), so whoever looks for the mount's mark may
+        // miss one that was only just started.
+        process::end(&process);
+    }
+    attended
+}
 
+/// Waits until a helper's mount is there and answers.
+fn attend(
+    mount: &FuseMount,
+    places: &Places,
+    failure: &dyn Fn(&str, ErrorKind) -> MachineError,
+    process: &OwnedFd,
+    watch: &table::Watch,
+    deadline: Instant,
+) -> Result<(), MachineError> {
     while Layers::at(&places.point)?.is_empty() {
         let mut events = [
-            PollFd::new(&process, PollFlags::IN),
-            PollFd::new(&watch, PollFlags::PRI),
+            PollFd::new(process, PollFlags::IN),
+            PollFd::new(watch, PollFlags::PRI),
         ];
         match rustix::event::poll(&mut events, Some(&process::left(deadline))) {
             Ok(0) => {
@@ -392,7 +410,7 @@ fn start(
     };
     // Its last words come with its end.
     let soon = deadline.min(Instant::now() + Duration::from_secs(1));
-    let mut events = [PollFd::new(&process, PollFlags::IN)];
+    let mut events = [PollFd::new(process, PollFlags::IN)];
     let _ = rustix::event::poll(&mut events, Some(&process::left(soon)));
     Err(failure(&trouble, ErrorKind::Other))
 }

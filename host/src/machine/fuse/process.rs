@@ -185,6 +185,18 @@ fn wait(processes: &[&OwnedFd], deadline: Instant) -> bool {
     }
 }
 
+/// Ends a process that was started here: asks, then kills.
+pub(super) fn end(process: &OwnedFd) {
+    for (signal, patience) in STAGES {
+        let Some(signal) = signal else { continue };
+        // One that is gone needs no signal.
+        let _ = rustix::process::pidfd_send_signal(process, signal);
+        if wait(&[process], Instant::now() + patience) {
+            return;
+        }
+    }
+}
+
 /// How processes of one mount are known: by the minted path of its point or of its files, which no other process has any reason to be given.
 pub(super) struct Mark {
     point: PathBuf,
