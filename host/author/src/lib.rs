@@ -3,4 +3,5 @@
 pub mod bindings;
 pub mod component;
 pub mod new;
+pub mod pages;
 mod world;
