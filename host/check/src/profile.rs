@@ -1,5 +1,6 @@
 //! What a plugin's author says about it that cannot be found out over the socket.
 
+mod ipam;
 mod network;
 mod volume;
 
@@ -8,6 +9,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+pub use ipam::IpamProfile;
 pub use network::NetworkProfile;
 pub use volume::{VolumeOptions, VolumeProfile};
 
@@ -17,6 +19,8 @@ pub use volume::{VolumeOptions, VolumeProfile};
 pub struct Profile {
     /// Commands (for the shell) that break what is behind the plugin.
     pub hooks: Hooks,
+    /// About an IPAM driver.
+    pub ipam: IpamProfile,
     /// About a volume driver.
     pub volume: VolumeProfile,
     /// About a network driver.

@@ -47,7 +47,7 @@ impl Made {
         made
     }
 
-    fn push(&self, undo: (String, Value)) {
+    pub(crate) fn push(&self, undo: (String, Value)) {
         self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

@@ -62,6 +62,12 @@ impl<'a> Bench<'a> {
         }
     }
 
+    /// The check that this is for.
+    #[must_use]
+    pub fn id_of_check(&self) -> &'static str {
+        self.id
+    }
+
     /// The plugin's socket.
     #[must_use]
     pub fn socket(&self) -> &Path {
@@ -149,6 +155,11 @@ impl<'a> Bench<'a> {
     /// Notes what a call makes that is not sent by [`Bench::call`].
     pub fn note(&self, method: &str, body: &Value) {
         self.made.before(method, body);
+    }
+
+    /// Notes a call that takes something away at the check's end.
+    pub fn note_undo(&self, method: &str, body: Value) {
+        self.made.push((method.to_owned(), body));
     }
 
     /// A connection of its own.

@@ -32,6 +32,15 @@ impl Patience {
         self.of(Duration::from_secs_f64(seconds))
     }
 
+    /// So many of something that is only done often: as many with full patience, fewer with less, some at least.
+    #[must_use]
+    pub fn times(self, count: u32) -> u32 {
+        // Not more with more patience: that is for slow plugins.
+        let part = f64::from(count) * self.0.min(1.0);
+        part.round()
+            .clamp(f64::from(count.min(20)), f64::from(count)) as u32
+    }
+
     /// How long a call may take, a little less than the engine waits where it has a limit (120 s for the slow volume calls, 60 s for
     /// the others, moby's `volume/drivers/proxy.go`), and what users put up with where it has none.
     #[must_use]

@@ -19,9 +19,10 @@ use dockside_check::client::Patience;
 use crate::breaks::Breaks;
 
 const USAGE: &str = "\
-usage: fixture-plugin serve --socket SOCKET --dir DIR [--break ID] [--kinds volume,network,ipam,authz] [--neighbour SOCKET] [--patience N]
+usage: fixture-plugin serve --socket SOCKET --dir DIR [--break ID] [--kinds volume,network,ipam,authz] [--with VARIANT,...]
+                    [--neighbour SOCKET] [--patience N]
        fixture-plugin engine SOCKET
-       fixture-plugin mutate [--break ID] [--only ID,...] [--quick] [--patience N]
+       fixture-plugin mutate [--break ID] [--only ID,...] [--with VARIANT,...] [--quick] [--patience N]
 
 serve   answers as a plugin, with its state in DIR; at the neighbour's socket as another volume driver
 engine  makes the calls that it reads from standard input
@@ -35,6 +36,7 @@ struct Arguments {
     neighbour: Option<PathBuf>,
     breaks: Breaks,
     kinds: Vec<String>,
+    variants: Vec<String>,
     patience: Patience,
     only: Vec<String>,
     quick: bool,
@@ -82,6 +84,7 @@ fn parse(words: impl Iterator<Item = String>) -> Result<Arguments, String> {
             "--dir" => arguments.dir = Some(value.into()),
             "--break" => arguments.breaks = Breaks::new(&value),
             "--kinds" => arguments.kinds = list(),
+            "--with" => arguments.variants = list(),
             "--only" => arguments.only = list(),
             "--patience" => {
                 arguments.patience = Patience::new(value.parse().map_err(|_| USAGE.to_owned())?)

@@ -42,6 +42,9 @@ fn run(arguments: &Arguments, dir: &Path) -> Result<String, String> {
     if !arguments.kinds.is_empty() {
         command += &format!(" --kinds {}", arguments.kinds.join(","));
     }
+    if !arguments.variants.is_empty() {
+        command += &format!(" --with {}", arguments.variants.join(","));
+    }
     let profile = include_str!("profile.toml").replace("{state}", &state.display().to_string());
     let profile: Profile = toml::from_str(&profile).map_err(|error| error.to_string())?;
     let control = Started::new(&command, &socket, profile.hooks.clone(), &dir.join("log"));

@@ -37,9 +37,16 @@ pub(crate) struct Context {
     pub(crate) breaks: Breaks,
     /// Multiplies the plugin's own limits.
     pub(crate) patience: dockside_check::client::Patience,
+    /// What it can do beyond what it does by itself.
+    variants: Vec<String>,
 }
 
 impl Context {
+    /// Whether the plugin was started with this variant of what plugins may do.
+    pub(crate) fn has(&self, variant: &str) -> bool {
+        self.variants.iter().any(|own| own == variant)
+    }
+
     /// What is wrong with the backend: the content of the file `fault`, `hang` or `fail`.
     pub(crate) fn fault(&self) -> Option<String> {
         std::fs::read_to_string(self.faults.join("fault"))
@@ -67,6 +74,7 @@ impl Plugin {
                 dir,
                 breaks: arguments.breaks.clone(),
                 patience: arguments.patience,
+                variants: arguments.variants.clone(),
             },
             &arguments.kinds,
         )
@@ -89,6 +97,7 @@ impl Plugin {
             },
             breaks: breaks.clone(),
             patience: arguments.patience,
+            variants: arguments.variants.clone(),
         };
         Self::with(context, &["volume".to_owned()])
     }
@@ -151,6 +160,7 @@ impl Plugin {
     }
 
     fn activate(&self) -> Reply {
+        self.ipam.greeted();
         let breaks = &self.context.breaks;
         if breaks.on("P01") {
             return Reply::Done(json!({"Implements": []}));
