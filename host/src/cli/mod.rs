@@ -23,6 +23,7 @@ mod new;
 mod reconcile;
 mod relay;
 mod run;
+mod scratch;
 mod serve;
 mod table;
 

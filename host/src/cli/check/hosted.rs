@@ -12,11 +12,11 @@ use dockside_check::client::{Connection, Patience};
 use dockside_check::control::{Driver, Fault};
 use dockside_check::{Control, Profile};
 use rustix::process::{Pid, Signal, kill_process};
-use tempfile::TempDir;
 use toml::Table;
 
 use super::settings;
 use crate::cli::inspect::interfaces;
+use crate::cli::scratch::Scratch;
 use crate::sandbox::grant_of;
 
 /// Compiling a large driver takes some seconds, on a busy machine a minute.
@@ -26,7 +26,7 @@ const ENDING: Duration = Duration::from_secs(125);
 
 /// A daemon that serves one driver.
 pub(super) struct Hosted {
-    scratch: TempDir,
+    scratch: Scratch,
     name: String,
     socket: PathBuf,
     file: PathBuf,
@@ -72,7 +72,7 @@ impl Hosted {
             ));
         }
         shorten(&mut table, patience);
-        let scratch = scratch()?;
+        let scratch = Scratch::new("dockside-check-")?;
         let hosted = Self {
             socket: scratch.path().join(format!("plugins/{name}.sock")),
             file: scratch.path().join(format!("drivers/{name}.wasm")),
@@ -350,19 +350,6 @@ impl Drop for Hosted {
             let _ = self.kill();
         }
     }
-}
-
-/// Where it all lies. A socket's path has at most 107 bytes, so not below a long `TMPDIR`.
-fn scratch() -> anyhow::Result<TempDir> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix("dockside-check-");
-    let usual = std::env::temp_dir();
-    if usual.as_os_str().len() > 30 {
-        builder.tempdir_in("/tmp")
-    } else {
-        builder.tempdir_in(usual)
-    }
-    .context("no temporary directory could be made")
 }
 
 /// The plugin's name: the file's, without version.

@@ -38,7 +38,9 @@ pub(super) fn clear_up(control: Weak<dyn Control>, scratch: PathBuf) -> anyhow::
                 {
                     let _ = control.kill();
                 }
-                let _ = std::fs::remove_dir_all(&scratch);
+                if let Err(error) = crate::cli::scratch::clear(&scratch) {
+                    eprintln!("dockside: {} is left behind: {error:#}", scratch.display());
+                }
                 std::process::exit(i32::from(FAILED));
             });
         })?;
