@@ -30,20 +30,20 @@ function directoryOf(name) {
   try {
     return directories.open(name);
   } catch (error) {
-    if (error.tag === 'not-found') return undefined;
+    if (error.payload?.tag === 'not-found') return undefined;
     throw failed(error);
   }
 }
 
 // A refusal of the host's, as the user of docker is told it.
 function failed(error) {
-  switch (error.tag) {
+  switch (error.payload?.tag) {
     case 'in-use':
       return new DriverError('in-use', 'something is mounted in the directory of the volume');
     case 'quota-exceeded':
       return new DriverError('exhausted', 'no further directory: raise max in [grants.directories], or remove a volume');
     case 'other':
-      return new DriverError('other', error.val);
+      return new DriverError('other', error.payload.val);
     default:
       return error;
   }

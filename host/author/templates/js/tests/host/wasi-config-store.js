@@ -1,0 +1,5 @@
+{% if authz %}
+import { memory } from './memory.js';
+
+export const get = (key) => memory.config.get(key);
+{% endif %}
