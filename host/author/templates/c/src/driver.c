@@ -46,8 +46,10 @@ bool fail(dockside_driver_types_error_t *error, dockside_driver_types_error_code
     error->message = text_copy(message);
     return false;
 }
+{% if volume %}
 
 void log_info(const char *context, text_t message) {
     text_t part = text(context);
     wasi_logging_logging_log(WASI_LOGGING_LOGGING_LEVEL_INFO, &part, &message);
 }
+{% endif %}

@@ -1,4 +1,4 @@
-/* What all kinds of plugin share: texts, failures, log lines{= " and state" if volume or network or ipam =}.
+/* What all kinds of plugin share: texts and failures{= ", state" if volume or network or ipam =}{= ", log lines" if volume =}.
  *
  * Nothing here is ever freed. dockside runs each call in an instance of its own, and all memory goes with it. What a function returns
  * has to come from malloc all the same, because the generated code frees that.
@@ -27,8 +27,10 @@ void *allocate(size_t count, size_t size);
 /* What a failed function returns: a code of wit/deps/driver/types.wit, and one sentence for the user of docker. */
 bool fail(dockside_driver_types_error_t *error, dockside_driver_types_error_code_t code, text_t message);
 
+{% if volume %}
 /* A line of the plugin's log. */
 void log_info(const char *context, text_t message);
+{% endif %}
 
 {% if volume or network or ipam %}
 /* The plugin's durable state. What a call writes becomes final when it succeeds. Each returns whether it worked, and fails as the driver does. */

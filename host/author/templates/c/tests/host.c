@@ -24,6 +24,7 @@ static void table_set(table_t *table, text_t key, text_t value) {
     table->entries[at].value = text_copy(value);
 }
 
+{% if volume or network or ipam %}
 static bool table_delete(table_t *table, text_t key) {
     size_t at = table_find(table, key);
     if (at == table->count) return false;
@@ -31,6 +32,7 @@ static bool table_delete(table_t *table, text_t key) {
     return true;
 }
 
+{% endif %}
 void host_check(bool holds, const char *condition, const char *file, int line) {
     if (holds) return;
     fprintf(stderr, "%s:%d: this does not hold: %s\n", file, line, condition);
@@ -41,10 +43,6 @@ void host_run(const char *name, void (*test)(void)) {
     host_reset();
     test();
     printf("ok %s\n", name);
-}
-
-void wasi_logging_logging_log(wasi_logging_logging_level_t level, plugin_string_t *context, plugin_string_t *message) {
-    (void)level, (void)context, (void)message;
 }
 
 {% if volume or network or ipam %}
@@ -101,6 +99,10 @@ bool wasi_keyvalue_store_method_bucket_list_keys(wasi_keyvalue_store_borrow_buck
 
 {% endif %}
 {% if volume %}
+void wasi_logging_logging_log(wasi_logging_logging_level_t level, plugin_string_t *context, plugin_string_t *message) {
+    (void)level, (void)context, (void)message;
+}
+
 static table_t directories;
 
 void host_lose_directory(const char *key) {

@@ -10,12 +10,12 @@ import (
 {% endif %}
 // Host is what the driver uses of dockside.
 type Host interface {
-	// Log writes a line of the plugin's log. The context says which part of the driver speaks.
-	Log(context, message string)
 {% if volume or network or ipam %}
 	State
 {% endif %}
 {% if volume %}
+	// Log writes a line of the plugin's log. The context says which part of the driver speaks.
+	Log(context, message string)
 	Directories
 {% endif %}
 {% if network %}

@@ -7,15 +7,13 @@ from unittest import mock
 from componentize_py_types import Err
 {% endif %}
 {% if volume and network %}
-from wit_world.imports import directories, keyvalue, links, logging
+from wit_world.imports import directories, keyvalue, links, logging, random
 {% elif volume %}
 from wit_world.imports import directories, keyvalue, logging
 {% elif network %}
-from wit_world.imports import keyvalue, links, logging
+from wit_world.imports import keyvalue, links, random
 {% elif ipam %}
-from wit_world.imports import keyvalue, logging
-{% else %}
-from wit_world.imports import logging
+from wit_world.imports import keyvalue
 {% endif %}
 {% if authz %}
 from wit_world.imports import config
@@ -35,11 +33,11 @@ class HostTestCase(unittest.TestCase):
 {% if authz %}
         self.config: dict[str, str] = {}
 {% endif %}
-        self.replace(logging, "log", lambda level, context, message: None)
 {% if volume or network or ipam %}
         self.replace(keyvalue, "open", lambda identifier: Bucket(self.state))
 {% endif %}
 {% if volume %}
+        self.replace(logging, "log", lambda level, context, message: None)
         self.replace(directories, "create", self._create_directory)
         self.replace(directories, "open", self._open_directory)
         self.replace(directories, "remove", self._remove_directory)

@@ -19,7 +19,6 @@ import (
 {% if volume or network or ipam %}
 	keyvalue "{= package =}/wasm/imports/wasi_keyvalue_store"
 {% endif %}
-	logging "{= package =}/wasm/imports/wasi_logging_logging"
 )
 
 // Host is a driver.Host.
@@ -49,10 +48,6 @@ func Pairs(list []wit.Tuple2[string, string]) map[string]string {
 		pairs[pair.F0] = pair.F1
 	}
 	return pairs
-}
-
-func (Host) Log(context, message string) {
-	logging.Log(logging.Level_Info, context, message)
 }
 {% if volume or network or ipam %}
 
