@@ -54,8 +54,8 @@ impl Error {
         }
     }
 
-    /// What the machine answered, in the text of the host. The code is the one that fits best.
-    pub(crate) fn refused(refusal: Refusal, message: impl Into<String>) -> Self {
+    /// What the machine answered, in these words. The code is the one that fits best.
+    pub fn refused(refusal: Refusal, message: impl Into<String>) -> Self {
         Self {
             refusal: Some(refusal),
             ..Self::new(refusal.code(), message)

@@ -15,6 +15,15 @@
 //! assert!(failed.is_err() && testing::directories().is_empty());
 //! ```
 
+mod call;
+mod difference;
+mod faults;
+#[cfg(feature = "model")]
+pub mod model;
+
+pub use call::{call, conflict, crash_after_host_call, fail_host_call, host_calls, settle};
+pub use faults::{Faults, Report, Run, each_fault};
+
 use ipnet::IpNet;
 use std::{collections::BTreeMap, net::IpAddr};
 
@@ -133,40 +142,8 @@ pub enum Rule {
 /// Forgets everything.
 pub fn reset() {
     memory(|memory| *memory = Default::default());
-}
-
-/// Takes a call back when it is dropped.
-struct Call(Option<Machine>);
-
-impl Drop for Call {
-    fn drop(&mut self) {
-        if let Some(before) = self.0.take() {
-            memory(|memory| {
-                memory.machine = before;
-                let key = format!("call-{}", memory.calls);
-                let notes = std::mem::take(&mut memory.notes);
-                memory
-                    .unsettled
-                    .extend(notes.into_iter().map(|note| (key.clone(), note)));
-            });
-        }
-    }
-}
-
-/// Calls a method as the host does: if it fails or panics, state and machine are as they were, and what it noted in the outbox is
-/// [`unsettled`].
-pub fn call<T>(method: impl FnOnce() -> Result<T>) -> Result<T> {
-    let before = memory(|memory| {
-        memory.calls += 1;
-        memory.sent = 0;
-        memory.notes.clear();
-        memory.machine.clone()
-    });
-    let mut call = Call(Some(before));
-    let value = method()?;
-    call.0 = None;
-    memory(|memory| memory.notes.clear());
-    Ok(value)
+    sys::faults::count(None);
+    sys::set_random(None);
 }
 
 /// Sets a value of the plugin's configuration.
@@ -210,6 +187,11 @@ pub fn remove_file(set: &str, name: &str) {
             set.files.remove(name);
         }
     });
+}
+
+/// Makes random data the same each time from here on: what [`random`](crate::random) gives, and Ethernet addresses that nobody chose.
+pub fn set_random(seed: u64) {
+    sys::set_random(Some(seed));
 }
 
 /// Sets the time of day, in seconds since 1970, which stands still from then on.
@@ -358,7 +340,10 @@ pub fn lose(subject: Subject, key: &str) -> Fact {
             Subject::Link => machine.forget_link(key),
             Subject::Rules => drop(machine.rules.remove(key)),
             Subject::Image => drop(machine.images.remove(key)),
-            Subject::Directory => drop(machine.directories.remove(key)),
+            Subject::Directory => {
+                machine.directories.remove(key);
+                machine.born.remove(key);
+            }
         }
     });
     Fact {

@@ -90,7 +90,7 @@ fn an_image_is_carried_by_its_data() {
 
     testing::call(|| {
         images::receive("b", size, Filesystem::Ext4)?;
-        for Extent { offset, length } in data {
+        for &Extent { offset, length } in &data {
             let bytes = images::read("a", offset, u32::try_from(length).unwrap())?;
             images::write("b", offset, &bytes)?;
         }

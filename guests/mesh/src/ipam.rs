@@ -38,8 +38,8 @@ impl Cut {
         let slice = u8::try_from(prefix)
             .ok()
             .and_then(|prefix| {
-                let offset =
-                    place.checked_shl(u32::from(range.max_prefix_len()) - u32::from(prefix))?;
+                let behind = u32::from(range.max_prefix_len()).checked_sub(u32::from(prefix))?;
+                let offset = place.checked_shl(behind)?;
                 subnet::containing(subnet::address(range, offset), prefix)
             })
             .ok_or_else(|| {

@@ -257,7 +257,14 @@ fn every_option_that_is_read_is_declared() {
 fn a_port_is_published_for_both_families_and_the_first_free_one_of_a_range() {
     testing::reset();
     let v6 = data("fd01::1/64");
-    let create = || Mesh::create_network("n", &options(&[]), &[data("10.1.0.1/24")], &[v6]);
+    let create = || {
+        Mesh::create_network(
+            "n",
+            &options(&[]),
+            &[data("10.1.0.1/24")],
+            std::slice::from_ref(&v6),
+        )
+    };
     testing::call(create).unwrap();
     for (id, v4, v6) in [
         ("e", "10.1.0.2/24", "fd01::2/64"),
@@ -344,7 +351,7 @@ fn what_somebody_removes_is_made_again_under_containers_that_run() {
         testing::move_link("container/e", false);
         publish("e", &[binding(80, 8080)]).unwrap();
         let fact = testing::lose(subject, key);
-        testing::call(|| Mesh::reconcile(&[fact])).unwrap();
+        testing::call(|| Mesh::reconcile(std::slice::from_ref(&fact))).unwrap();
         tick();
         assert_eq!(published(), [(8080, "10.1.0.2 80".into())], "{key}");
         for port in ["port/e", "tunnel/n"] {

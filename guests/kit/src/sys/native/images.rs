@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use super::{Machine, memory, refuse};
+use super::{Machine, faults, memory, refuse};
 use crate::{
     Refusal, Result,
     images::{Attributes, Extent, Filesystem, ImageInfo},
@@ -43,7 +43,12 @@ pub(crate) struct Image(String);
 
 impl Image {
     pub(crate) fn key(&self) -> String {
-        self.0.clone()
+        faults::infallible("Image::key", || self.0.clone())
+    }
+
+    /// The key, without asking the host.
+    pub(super) fn known(&self) -> &str {
+        &self.0
     }
 }
 

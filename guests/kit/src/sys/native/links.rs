@@ -1,7 +1,7 @@
 use ipnet::IpNet;
 use std::net::IpAddr;
 
-use super::{Machine, Memory, memory, refuse};
+use super::{Machine, Memory, faults, memory, refuse};
 use crate::{
     MacAddr, Refusal, Result,
     links::{Kind, LinkInfo, Route, Settings},
@@ -19,11 +19,16 @@ pub(crate) struct Link {
 
 impl Link {
     pub(crate) fn key(&self) -> String {
-        self.key.clone()
+        faults::infallible("Link::key", || self.key.clone())
     }
 
     pub(crate) fn name(&self) -> String {
-        self.name.clone()
+        faults::infallible("Link::name", || self.name.clone())
+    }
+
+    /// The key, without asking the host.
+    pub(crate) fn known(&self) -> &str {
+        &self.key
     }
 
     fn of(key: &str, link: &testing::Link) -> Self {
@@ -202,7 +207,9 @@ pub(crate) fn set_master(link: &Link, bridge: Option<&Link>) -> Result<()> {
             return refuse(Refusal::Invalid, format!("{:?} is no bridge", bridge.key));
         }
     }
-    change(link, |link| link.master = bridge.map(Link::key))
+    change(link, |link| {
+        link.master = bridge.map(|bridge| bridge.key.clone())
+    })
 }
 
 pub(crate) fn set_isolated(link: &Link, isolated: bool) -> Result<()> {

@@ -23,7 +23,7 @@ impl Machine {
         }
         refuse(
             Refusal::NotFound,
-            format!("the directory of {:?} is gone", directory.key()),
+            format!("the directory of {:?} is gone", directory.known()),
         )
     }
 }
@@ -38,7 +38,7 @@ fn words(options: &KeyValues) -> String {
 
 /// What is mounted, in words, and the directories that it takes.
 fn describe(source: &Source<'_>) -> Result<(String, Vec<Directory>)> {
-    let key = |directory: &crate::Directory| directory.key();
+    let key = |directory: &crate::Directory| directory.0.known().to_owned();
     Ok(match source {
         Source::Directory(directory) => (
             format!("directory {}", key(directory)),
@@ -71,7 +71,7 @@ fn describe(source: &Source<'_>) -> Result<(String, Vec<Directory>)> {
                 all.map(|directory| directory.0.clone()).collect(),
             )
         }
-        Source::Image(image) => (format!("image {}", image.key()), Vec::new()),
+        Source::Image(image) => (format!("image {}", image.0.known()), Vec::new()),
         Source::Nfs(nfs) if !NFS_VERSIONS.contains(&nfs.version.as_str()) => {
             return refuse(
                 Refusal::Invalid,
@@ -156,7 +156,7 @@ pub(crate) fn mount(key: &str, source: &Source<'_>, flags: Flags) -> Result<Dire
             .iter()
             .try_for_each(|directory| machine.check(directory))?;
         let image = match source {
-            Source::Image(image) => Some(image.key()),
+            Source::Image(image) => Some(image.0.known().to_owned()),
             _ => None,
         };
         if let Some(image) = &image {

@@ -67,7 +67,7 @@ impl Machine {
             host_port,
             container_address,
             container_port,
-            link: wish.link.key(),
+            link: wish.link.0.known().to_owned(),
         };
         self.rules
             .entry(key.to_owned())
@@ -85,21 +85,21 @@ impl Machine {
                     link,
                     testing::Rule::Masquerade {
                         source: *source,
-                        link: link.key(),
+                        link: link.0.known().to_owned(),
                     },
                 ),
                 Rule::Publish(wish) => {
-                    self.link(&wish.link.key())?;
+                    self.link(wish.link.0.known())?;
                     if let testing::Rule::Publish { host_port, .. } = self.publish(key, wish)? {
                         ports.push(host_port);
                     }
                     continue;
                 }
-                Rule::Forward(link) => (link, testing::Rule::Forward(link.key())),
-                Rule::Internal(link) => (link, testing::Rule::Internal(link.key())),
-                Rule::Isolate(link) => (link, testing::Rule::Isolate(link.key())),
+                Rule::Forward(link) => (link, testing::Rule::Forward(link.0.known().to_owned())),
+                Rule::Internal(link) => (link, testing::Rule::Internal(link.0.known().to_owned())),
+                Rule::Isolate(link) => (link, testing::Rule::Isolate(link.0.known().to_owned())),
             };
-            self.link(&link.key())?;
+            self.link(link.0.known())?;
             self.rules.entry(key.to_owned()).or_default().push(rule);
         }
         Ok(ports)

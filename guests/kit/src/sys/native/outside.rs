@@ -1,6 +1,6 @@
 //! What reaches beyond the machine: secrets, the outbox and HTTP.
 
-use super::{memory, refuse};
+use super::{faults, memory, refuse};
 use crate::{
     Refusal, Result,
     http::{Request, Response, Target, too_large},
@@ -20,8 +20,12 @@ pub(crate) enum Secret {
 
 impl Secret {
     pub(crate) fn name(&self) -> String {
+        faults::infallible("Secret::name", || self.known().to_owned())
+    }
+
+    fn known(&self) -> &str {
         let (Self::Operators(name) | Self::Kept(name)) = self;
-        name.clone()
+        name
     }
 
     /// What descriptions of mounts call it.
@@ -52,7 +56,7 @@ pub(crate) fn reveal_secret(secret: &Secret) -> Result<Vec<u8>> {
         Some((value, true)) => Ok(value),
         _ => refuse(
             Refusal::NotGranted,
-            format!("the secret {:?} may be used and not seen", secret.name()),
+            format!("the secret {:?} may be used and not seen", secret.known()),
         ),
     }
 }
@@ -102,7 +106,7 @@ pub(crate) fn forget_secret(name: &str) -> Result<()> {
 }
 
 pub(crate) fn call_key() -> String {
-    memory(|memory| format!("call-{}", memory.calls))
+    memory(|memory| format!("call-{}", memory.call))
 }
 
 pub(crate) fn note(note: &[u8]) -> Result<()> {
@@ -125,7 +129,7 @@ pub(crate) fn send(request: &Request, _target: &Target<'_>) -> Result<Response> 
     if !request.headers.iter().any(is_key) {
         let key = memory(|memory| {
             memory.sent += 1;
-            format!("call-{}-{}", memory.calls, memory.sent)
+            format!("call-{}-{}", memory.call, memory.sent)
         });
         request = request.header("Idempotency-Key", key);
     }
