@@ -25,21 +25,28 @@ const ALSO: &[(&str, &[&str])] = &[
 
 /// Verdict and what was seen, by ID.
 fn run(breaks: Option<&str>, only: &[&str], quick: bool) -> BTreeMap<String, (String, String)> {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_fixture-plugin"));
-    command.args(["mutate", "--patience", PATIENCE]);
+    let mut arguments = Vec::new();
     if let Some(id) = breaks {
-        command.args(["--break", id]);
+        arguments.extend(["--break".to_owned(), id.to_owned()]);
     }
     if !only.is_empty() {
-        command.args(["--only", &only.join(",")]);
+        arguments.extend(["--only".to_owned(), only.join(",")]);
     }
     if quick {
-        command.arg("--quick");
+        arguments.push("--quick".to_owned());
     }
+    run_as(&arguments)
+}
+
+/// The same with the fixture plugin's arguments.
+fn run_as(arguments: &[String]) -> BTreeMap<String, (String, String)> {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fixture-plugin"));
+    command.args(["mutate", "--patience", PATIENCE]);
+    command.args(arguments);
     let output = command.stderr(Stdio::piped()).output().unwrap();
     let log = String::from_utf8_lossy(&output.stderr);
     let report: serde_json::Value = serde_json::from_slice(&output.stdout)
-        .unwrap_or_else(|error| panic!("{breaks:?}: {error}\n{log}"));
+        .unwrap_or_else(|error| panic!("{arguments:?}: {error}\n{log}"));
     let text =
         |value: &serde_json::Value, key: &str| value[key].as_str().unwrap_or_default().to_owned();
     report["tried"]
@@ -70,6 +77,19 @@ fn a_plugin_without_fault_passes_every_check() {
         .filter(|(verdict, _)| verdict == "pass")
         .count();
     assert!(passed > 0, "{verdicts:#?}");
+}
+
+/// What plugins may do or leave is checked only where they do it.
+#[test]
+fn an_address_manager_that_wants_replays_and_ethernet_addresses_passes_every_check() {
+    let arguments = ["--with", "replay,mac", "--only", "I"].map(str::to_owned);
+    let verdicts = run_as(&arguments);
+    for (id, (verdict, seen)) in &verdicts {
+        assert_ne!(verdict, "fail", "{id}: {seen}");
+    }
+    for id in ["I25", "I26"] {
+        assert_eq!(verdicts[id].0, "pass", "{verdicts:#?}");
+    }
 }
 
 #[test]

@@ -20,11 +20,12 @@ use crate::breaks::Breaks;
 
 const USAGE: &str = "\
 usage: fixture-plugin serve --socket SOCKET --dir DIR [--break ID] [--kinds volume,network,ipam,authz] [--with VARIANT,...]
-                    [--neighbour SOCKET] [--patience N]
+                    [--neighbour SOCKET] [--peer SOCKET] [--patience N]
        fixture-plugin engine SOCKET
        fixture-plugin mutate [--break ID] [--only ID,...] [--with VARIANT,...] [--quick] [--patience N]
 
-serve   answers as a plugin, with its state in DIR; at the neighbour's socket as another volume driver
+serve   answers as a plugin, with its state in DIR; at the neighbour's socket as another volume driver,
+        at the peer's as the same on another machine
 engine  makes the calls that it reads from standard input
 mutate  in namespaces of its own: serves, runs the checks against itself, and prints the report as JSON";
 
@@ -34,6 +35,7 @@ struct Arguments {
     socket: Option<PathBuf>,
     dir: Option<PathBuf>,
     neighbour: Option<PathBuf>,
+    peer: Option<PathBuf>,
     breaks: Breaks,
     kinds: Vec<String>,
     variants: Vec<String>,
@@ -82,6 +84,7 @@ fn parse(words: impl Iterator<Item = String>) -> Result<Arguments, String> {
             "--socket" => arguments.socket = Some(value.into()),
             "--neighbour" => arguments.neighbour = Some(value.into()),
             "--dir" => arguments.dir = Some(value.into()),
+            "--peer" => arguments.peer = Some(value.into()),
             "--break" => arguments.breaks = Breaks::new(&value),
             "--kinds" => arguments.kinds = list(),
             "--with" => arguments.variants = list(),

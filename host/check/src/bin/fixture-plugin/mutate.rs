@@ -31,10 +31,11 @@ fn run(arguments: &Arguments, dir: &Path) -> Result<String, String> {
     let neighbour = state.join("neighbour.sock");
     let patience = arguments.patience.seconds(1.0).as_secs_f64();
     let mut command = format!(
-        "'{}' serve --socket {{socket}} --dir '{}' --neighbour '{}' --patience {patience}",
+        "'{}' serve --socket {{socket}} --dir '{}' --neighbour '{}' --peer '{}' --patience {patience}",
         me.display(),
         state.display(),
-        neighbour.display()
+        neighbour.display(),
+        state.join("peer.sock").display()
     );
     if let Some(id) = arguments.breaks.id() {
         command += &format!(" --break {id}");

@@ -80,6 +80,21 @@ impl Plugin {
         )
     }
 
+    /// The plugin on another machine: it looks into the same store.
+    pub(crate) fn elsewhere(
+        self: &Arc<Self>,
+        arguments: &Arguments,
+        dir: &Path,
+    ) -> Result<Arc<Self>, String> {
+        if self.context.breaks.on("I31") {
+            let own = dir.join("peer");
+            std::fs::create_dir_all(&own).map_err(|error| format!("{}: {error}", own.display()))?;
+            Self::new(arguments, own)
+        } else {
+            Ok(Arc::clone(self))
+        }
+    }
+
     /// Another volume driver in the same process, with nothing in common but that.
     pub(crate) fn neighbour(arguments: &Arguments, dir: &Path) -> Result<Arc<Self>, String> {
         let breaks = &arguments.breaks;

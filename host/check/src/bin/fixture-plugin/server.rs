@@ -36,6 +36,11 @@ pub(crate) fn serve(arguments: &Arguments) -> Result<(), String> {
         let listener = bind(neighbour)?;
         std::thread::spawn(move || accept(&listener, &plugin));
     }
+    if let Some(peer) = &arguments.peer {
+        let plugin = plugin.elsewhere(arguments, dir)?;
+        let listener = bind(peer)?;
+        std::thread::spawn(move || accept(&listener, &plugin));
+    }
     accept(&bind(socket)?, &plugin);
     Ok(())
 }

@@ -3,6 +3,7 @@
 mod addresses;
 mod engines;
 mod lab;
+mod many;
 mod pools;
 mod spaces;
 
@@ -15,6 +16,7 @@ pub(super) fn checks() -> Vec<Check> {
         pools::CHECKS,
         addresses::CHECKS,
         engines::CHECKS,
+        many::CHECKS,
     ]
     .concat();
     checks.sort_by_key(|check| check.id);

@@ -81,9 +81,12 @@ impl Journal {
     pub(super) fn write(&mut self, entry: Entry) -> Result<(), String> {
         let mut line = serde_json::to_vec(&entry).map_err(|error| error.to_string())?;
         line.push(b'\n');
-        self.file
-            .write_all(&line)
-            .map_err(|error| format!("the journal: {error}"))?;
+        let before = self.file.metadata().map_err(unwritten)?.len();
+        if let Err(error) = self.file.write_all(&line) {
+            // A part of a line must not stand before the next one.
+            self.file.set_len(before).map_err(unwritten)?;
+            return Err(unwritten(error));
+        }
         self.apply(entry);
         Ok(())
     }
@@ -116,4 +119,8 @@ impl Journal {
         ids.into_iter()
             .try_for_each(|id| self.write(Entry::Gone(id)))
     }
+}
+
+fn unwritten(error: std::io::Error) -> String {
+    format!("the journal: {error}")
 }
