@@ -28,7 +28,7 @@ impl Project {
     /// A project for a driver that is a plugin of this name. The kinds can be in any order and come more than once.
     ///
     /// # Errors
-    /// No kind is given, or build tools cannot work with the name. That it is a plugin's name is for the caller to know.
+    /// No kind is given, there is no template for one of them in this language, or build tools cannot work with the name. That it is a plugin's name is for the caller to know.
     pub fn new(name: &str, kinds: &[Kind], lang: Lang) -> Result<Self> {
         ensure!(
             !kinds.is_empty(),
@@ -41,6 +41,19 @@ impl Project {
         {
             bail!(
                 "a project cannot be called {name:?}, because build tools do not take {stray:?} in the name of a directory; choose another name here, and give the plugin this one with names = [{name:?}] in its TOML file"
+            );
+        }
+        let known = template::kinds(lang);
+        if let Some(other) = kinds.iter().find(|kind| !known.contains(kind)) {
+            let with = Lang::ALL
+                .iter()
+                .filter(|lang| template::kinds(**lang).contains(other));
+            let words: Vec<_> = with.map(|lang| lang.word()).collect();
+            bail!(
+                "there is no template for {} drivers in {}: say --lang {}",
+                other.title(),
+                lang.title(),
+                words.join(" or ")
             );
         }
         let mut kinds = kinds.to_vec();
@@ -138,5 +151,7 @@ fn write(directory: &Path, file: &File) -> Result<()> {
     Ok(())
 }
 
+#[cfg(test)]
+mod examples;
 #[cfg(test)]
 mod tests;

@@ -129,6 +129,20 @@ fn vendor(lang: Lang, files: &mut BTreeMap<PathBuf, Vec<u8>>) {
     }
 }
 
+/// The kinds that a language has templates for.
+pub(super) fn kinds(lang: Lang) -> Vec<Kind> {
+    let is_for = |kind: &Kind, path: &Path| {
+        let file_name = path.file_name().unwrap_or_default().to_string_lossy();
+        path.starts_with(lang.word()) && words(&file_name).any(|word| word == kind.word())
+    };
+    let has = |kind: &&Kind| contents(&TEMPLATES).any(|(path, _)| is_for(kind, path));
+    Kind::ALL.iter().filter(has).copied().collect()
+}
+
+fn words(file_name: &str) -> impl Iterator<Item = &str> {
+    file_name.split(['.', '_', '-'])
+}
+
 /// Where a template's file lands; none if it is not one of this project's.
 fn target(path: &Path, project: &Project) -> Option<PathBuf> {
     let file_name = path.file_name()?.to_str()?;
@@ -137,7 +151,7 @@ fn target(path: &Path, project: &Project) -> Option<PathBuf> {
             .components()
             .any(|part| part.as_os_str().to_string_lossy().starts_with('_'))
     });
-    let is_of_another_kind = file_name.split(['.', '_', '-']).any(|word| {
+    let is_of_another_kind = words(file_name).any(|word| {
         word.parse::<Kind>()
             .is_ok_and(|kind| !project.kinds.contains(&kind))
     });

@@ -2,11 +2,12 @@
 
 use super::*;
 
-/// Every set of kinds but the empty one.
-fn mixes() -> Vec<Vec<Kind>> {
-    (1..1_usize << Kind::ALL.len())
+/// Every set of the kinds that a language has, but the empty one.
+fn mixes(lang: Lang) -> Vec<Vec<Kind>> {
+    let kinds = template::kinds(lang);
+    (1..1_usize << kinds.len())
         .map(|set| {
-            let all = Kind::ALL.iter().enumerate();
+            let all = kinds.iter().enumerate();
             all.filter(|(bit, _)| set >> bit & 1 == 1)
                 .map(|(_, kind)| *kind)
                 .collect()
@@ -29,7 +30,7 @@ fn text<'a>(files: &'a [File], path: &str) -> &'a str {
 #[test]
 fn every_mix_of_kinds_is_a_project_in_every_language() {
     for lang in Lang::ALL {
-        for kinds in mixes() {
+        for kinds in mixes(*lang) {
             let files = Project::new("disks", &kinds, *lang)
                 .unwrap()
                 .files()
@@ -151,6 +152,16 @@ fn words_that_are_no_choice_name_the_choices() {
     );
     let error = "java".parse::<Lang>().unwrap_err().to_string();
     assert!(error.contains("rust, js"), "{error}");
+    for lang in Lang::ALL {
+        for kind in Kind::ALL {
+            let project = Project::new("disks", &[*kind], *lang);
+            assert_eq!(
+                project.is_ok(),
+                template::kinds(*lang).contains(kind),
+                "{lang:?} {kind:?}"
+            );
+        }
+    }
     for name in ["a/b", "a:b"] {
         assert!(
             Project::new(name, &[Kind::Volume], Lang::Rust).is_err(),
@@ -158,4 +169,49 @@ fn words_that_are_no_choice_name_the_choices() {
         );
     }
     assert!(Project::new("disks", &[], Lang::Rust).is_err());
+}
+
+#[test]
+fn the_lock_file_of_a_rust_project_has_the_versions_that_the_kit_is_tested_with() {
+    let versions = |text: &str| -> Vec<String> {
+        let entries = text.split("[[package]]\n").skip(1);
+        entries
+            .map(|entry| entry.lines().take(2).collect::<Vec<_>>().join(" "))
+            .collect()
+    };
+    let tested = versions(include_str!("../../../../guests/Cargo.lock"));
+    let project = Project::new("disks", Kind::ALL, Lang::Rust).unwrap();
+    let files = project.files().unwrap();
+    for entry in versions(text(&files, "Cargo.lock")) {
+        assert!(
+            tested.contains(&entry) || entry.contains("driver-disks"),
+            "{entry} is not in guests/Cargo.lock"
+        );
+    }
+}
+
+#[test]
+fn the_kit_and_the_contract_come_along_unchanged() {
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let same = |files: &[File], path: &str, original: &str| {
+        let original = fs::read_to_string(repository.join(original)).unwrap();
+        assert_eq!(text(files, path), original, "{path}");
+    };
+    let rust = Project::new("disks", &[Kind::Volume], Lang::Rust).unwrap();
+    let rust = rust.files().unwrap();
+    for (path, original) in [
+        ("vendor/dockside-driver/Cargo.toml", "guests/kit/Cargo.toml"),
+        ("vendor/dockside-driver/src/lib.rs", "guests/kit/src/lib.rs"),
+        ("vendor/dockside-driver/wit/volume.wit", "wit/volume.wit"),
+        (
+            "vendor/dockside-driver/wit/deps/host/links.wit",
+            "wit/deps/host/links.wit",
+        ),
+    ] {
+        same(&rust, path, original);
+    }
+    let js = Project::new("disks", &[Kind::Volume], Lang::Js).unwrap();
+    let js = js.files().unwrap();
+    same(&js, "wit/deps/driver/volume.wit", "wit/volume.wit");
+    same(&js, "wit/deps/host/links.wit", "wit/deps/host/links.wit");
 }

@@ -2,6 +2,7 @@
 import * as links from 'dockside:host/links@0.1.0';
 import { getRandomBytes } from 'wasi:random/random@0.2.6';
 import { DriverError } from './error.js';
+import { contains, overlap, show, subnetOf } from './subnet.js';
 import { Table } from './table.js';
 
 const MTU = 'com.docker.network.driver.mtu';
@@ -66,6 +67,21 @@ function findEndpoint(networkId, endpointId) {
   throw new DriverError('not-found', `there is no endpoint ${endpointId} on network ${networkId}`);
 }
 
+// Addresses that do not fit together make a network that does not work.
+function checkAddresses(id, data) {
+  const taken = networks.keys().filter((other) => other !== id).flatMap((other) => networks.get(other).pools);
+  for (const { pool, gateway, auxAddresses } of data) {
+    if (!pool) continue;
+    const subnet = subnetOf(pool);
+    for (const address of [gateway, ...auxAddresses.map(([, aux]) => aux)]) {
+      if (!address || contains(subnet, { ...subnetOf(address), prefix: subnet.v6 ? 128 : 32 })) continue;
+      throw new DriverError('invalid-argument', `${show(subnetOf(address))} is not in the subnet ${show(subnet)}`);
+    }
+    const other = taken.map(subnetOf).find((one) => one.v6 === subnet.v6 && overlap(one, subnet));
+    if (other) throw new DriverError('in-use', `${show(subnet)} overlaps with ${show(other)} of another network`);
+  }
+}
+
 // The network's bridge. It is made again if it is gone: a restart of the machine takes it, and Docker says nothing.
 function bridge(id, { gateways, mtu }) {
   const known = unlessMissing(() => links.open(bridgeKey(id)));
@@ -103,6 +119,7 @@ export const network = {
       if (same(known, wanted)) return;
       throw new DriverError('already-exists', `network ${id} exists already, with other options or addresses`);
     }
+    checkAddresses(id, data);
     asked(() => bridge(id, wanted));
     networks.set(id, wanted);
   },

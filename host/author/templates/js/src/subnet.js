@@ -1,4 +1,4 @@
-{% if ipam %}
+{% if network or ipam %}
 // Arithmetic with addresses: numbers as BigInt, subnets as { v6, base, prefix }.
 
 export const bits = (v6) => (v6 ? 128 : 32);

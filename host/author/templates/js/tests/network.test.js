@@ -63,6 +63,15 @@ test('a bridge that went with a restart of the machine is made again', () => {
   assert.equal(memory.links.get('container/end').mtu, 1400);
 });
 
+test('addresses that do not fit together are refused', () => {
+  create();
+  const other = (pool, gateway) =>
+    network.createNetwork('other', { generic: [], internal: false }, [{ ...data[0], pool, gateway }], []);
+  assert.throws(() => other(cidr('10.0.0.128', 25), cidr('10.0.0.129', 25)), { code: 'in-use' });
+  assert.throws(() => other(cidr('10.0.1.0'), cidr('10.0.2.1')), { code: 'invalid-argument' });
+  other(cidr('10.0.1.0'), cidr('10.0.1.1'));
+});
+
 test('what makes no sense or is not there is refused', () => {
   for (const option of [['com.docker.network.driver.mtu', '67'], ['com.docker.network.driver.mtu', 'x'], ['colour', 'red']]) {
     assert.throws(() => create({ generic: [option] }), { code: 'invalid-argument' }, option);

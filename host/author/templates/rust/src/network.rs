@@ -93,6 +93,30 @@ fn mtu(options: &KeyValues) -> Result<Option<u32>> {
     }
 }
 
+/// Addresses that do not fit together make a network that does not work.
+fn check_addresses(data: &[&IpamData]) -> Result<()> {
+    let taken = NETWORKS.iter()?.flat_map(|(_, net)| net.pools);
+    let taken: Vec<IpNet> = taken.collect();
+    for data in data {
+        let Some(pool) = data.pool else { continue };
+        let mut addresses = data.gateway.iter().chain(data.aux_addresses.values());
+        if let Some(address) = addresses.find(|address| !pool.contains(&address.addr())) {
+            return Err(Error::invalid(format!(
+                "{address} is not in the subnet {pool}"
+            )));
+        }
+        let mut overlapping = taken
+            .iter()
+            .filter(|other| other.contains(&pool) || pool.contains(*other));
+        if let Some(other) = overlapping.next() {
+            return Err(Error::in_use(format!(
+                "{pool} overlaps with {other} of another network"
+            )));
+        }
+    }
+    Ok(())
+}
+
 impl Net {
     fn settings(&self) -> Settings {
         Settings {
@@ -127,15 +151,16 @@ impl Network for Driver {
         ipv4: &[IpamData],
         ipv6: &[IpamData],
     ) -> Result<()> {
-        let data = || ipv4.iter().chain(ipv6);
+        let data: Vec<&IpamData> = ipv4.iter().chain(ipv6).collect();
         let net = Net {
-            pools: data().filter_map(|data| data.pool).collect(),
-            gateways: data().filter_map(|data| data.gateway).collect(),
+            pools: data.iter().filter_map(|data| data.pool).collect(),
+            gateways: data.iter().filter_map(|data| data.gateway).collect(),
             internal: options.internal,
             mtu: mtu(&options.generic)?,
         };
         match NETWORKS.get(network_id)? {
             None => {
+                check_addresses(&data)?;
                 net.bridge(network_id)?;
                 NETWORKS.put(network_id, &net)
             }
@@ -352,6 +377,24 @@ mod tests {
         assert!(link_keys().is_empty());
         connect("end", "10.0.0.2/24").unwrap();
         assert_eq!(link_keys(), ["bridge/net", "container/end", "port/end"]);
+    }
+
+    #[test]
+    fn addresses_that_do_not_fit_together_are_refused() {
+        create(&NetworkOptions::default()).unwrap();
+        let other = |pool: &str, gateway: &str| {
+            let data = IpamData {
+                pool: pool.parse().ok(),
+                gateway: gateway.parse().ok(),
+                ..IpamData::default()
+            };
+            Driver::create_network("other", &NetworkOptions::default(), &[data], &[])
+        };
+        let error = other("10.0.0.128/25", "10.0.0.129/25").unwrap_err();
+        assert_eq!(error.code(), ErrorCode::InUse);
+        let error = other("10.0.1.0/24", "10.0.2.1/24").unwrap_err();
+        assert_eq!(error.code(), ErrorCode::InvalidArgument);
+        other("10.0.1.0/24", "10.0.1.1/24").unwrap();
     }
 
     #[test]

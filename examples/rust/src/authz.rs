@@ -1,0 +1,204 @@
+//! A sample policy: nobody but the administrators gets a privileged container, a part of the machine's file system, or what cannot be judged.
+
+use dockside_driver::{
+    Authz, Result,
+    authz::{Decision, Request, RequestBody},
+    config,
+};
+use serde_json::Value;
+
+use crate::Driver;
+
+impl Authz for Driver {
+    fn authz_req(request: &Request) -> Result<Decision> {
+        if is_administrator(request.user.as_deref())? {
+            return Ok(Decision::Allow);
+        }
+        Ok(objection(request).map_or(Decision::Allow, Decision::Deny))
+    }
+}
+
+fn is_administrator(user: Option<&str>) -> Result<bool> {
+    let administrators = config::get("administrators")?.unwrap_or_default();
+    Ok(user.is_some_and(|user| {
+        !user.is_empty() && administrators.split(',').any(|name| name.trim() == user)
+    }))
+}
+
+/// Why a request must not pass.
+fn objection(request: &Request) -> Option<String> {
+    let path: Vec<&str> = request.path.iter().map(String::as_str).collect();
+    let judge = match (request.method.as_str(), path.as_slice()) {
+        ("POST", ["containers", "create"]) => container,
+        ("POST", ["containers", _, "exec"]) => command,
+        ("POST", ["volumes", "create"]) => volume,
+        // Connections that Docker hands over: nobody sees what is said there.
+        (_, ["session" | "grpc"]) => {
+            let path = path.join("/");
+            return Some(format!(
+                "/{path} is not allowed, because what is said there cannot be judged"
+            ));
+        }
+        _ => return None,
+    };
+    let body = match &request.body {
+        RequestBody::Json(body) => serde_json::from_str(body).ok(),
+        _ => None,
+    };
+    match body {
+        Some(body) => judge(&body),
+        None => Some(format!(
+            "the body of {} /{} is not there to be judged",
+            request.method,
+            path.join("/")
+        )),
+    }
+}
+
+// Docker's field names come in Docker's spelling, each once. What is not there is `null`.
+
+fn container(body: &Value) -> Option<String> {
+    let host = &body["HostConfig"];
+    if host["Privileged"] == true {
+        return Some("privileged containers are not allowed".into());
+    }
+    let is_path = |bind: &Value| {
+        let source = bind.as_str().unwrap_or("/");
+        source.starts_with(['/', '~', '.'])
+    };
+    if list(&host["Binds"]).iter().any(is_path) {
+        return Some("directories of the machine are not allowed in containers".into());
+    }
+    for mount in list(&host["Mounts"]) {
+        if mount["Type"] != "volume" && mount["Type"] != "tmpfs" {
+            return Some(format!("mounts of type {} are not allowed", mount["Type"]));
+        }
+        if !mount["VolumeOptions"]["DriverConfig"]["Options"].is_null() {
+            return Some("options for new volumes are not allowed in mounts".into());
+        }
+    }
+    let spaces = [
+        "PidMode",
+        "IpcMode",
+        "UTSMode",
+        "UsernsMode",
+        "NetworkMode",
+        "CgroupnsMode",
+    ];
+    let space = spaces.into_iter().find(|space| host[space] == "host")?;
+    Some(format!("{space} host is not allowed"))
+}
+
+fn command(body: &Value) -> Option<String> {
+    (body["Privileged"] == true).then(|| "privileged commands are not allowed".into())
+}
+
+fn volume(body: &Value) -> Option<String> {
+    (!body["DriverOpts"]["device"].is_null())
+        .then(|| "volumes of devices and directories are not allowed".into())
+}
+
+fn list(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dockside_driver::testing;
+    use serde_json::json;
+
+    fn ask(path: &str, body: RequestBody, user: Option<&str>) -> Decision {
+        testing::set_config("administrators", "root, alice");
+        let request = Request {
+            user: user.map(str::to_owned),
+            method: "POST".into(),
+            path: path.split('/').map(str::to_owned).collect(),
+            body,
+            ..Request::default()
+        };
+        Driver::authz_req(&request).unwrap()
+    }
+
+    fn json(body: Value) -> RequestBody {
+        RequestBody::Json(body.to_string())
+    }
+
+    #[test]
+    fn ordinary_requests_are_allowed() {
+        for (path, body) in [
+            ("containers/create", json(json!({"Image": "busybox"}))),
+            (
+                "containers/create",
+                json(json!({"HostConfig": {
+                    "Binds": ["data:/data"],
+                    "Mounts": [{"Type": "volume", "Source": "data"}],
+                    "NetworkMode": "default",
+                }})),
+            ),
+            ("containers/x/exec", json(json!({"Cmd": ["true"]}))),
+            (
+                "volumes/create",
+                json(json!({"Name": "data", "DriverOpts": {"mode": "0750"}})),
+            ),
+            ("containers/x/start", RequestBody::None),
+        ] {
+            assert_eq!(ask(path, body.clone(), None), Decision::Allow, "{body:?}");
+        }
+    }
+
+    #[test]
+    fn what_leads_to_the_machine_is_denied_but_not_to_administrators() {
+        let options = json!({"DriverConfig": {"Options": {"o": "bind"}}});
+        for (path, body) in [
+            (
+                "containers/create",
+                json!({"HostConfig": {"Privileged": true}}),
+            ),
+            (
+                "containers/create",
+                json!({"HostConfig": {"Binds": ["/:/host"]}}),
+            ),
+            (
+                "containers/create",
+                json!({"HostConfig": {"Mounts": [{"Type": "bind", "Source": "/"}]}}),
+            ),
+            (
+                "containers/create",
+                json!({"HostConfig": {"Mounts": [{"Type": "volume", "VolumeOptions": options}]}}),
+            ),
+            (
+                "containers/create",
+                json!({"HostConfig": {"PidMode": "host"}}),
+            ),
+            ("containers/x/exec", json!({"Privileged": true})),
+            (
+                "volumes/create",
+                json!({"DriverOpts": {"type": "none", "o": "bind", "device": "/"}}),
+            ),
+            ("session", json!({})),
+            ("grpc", json!({})),
+        ] {
+            for user in [
+                None,
+                Some(""),
+                Some("bob"),
+                Some("Alice"),
+                Some("alice, root"),
+            ] {
+                let decision = ask(path, json(body.clone()), user);
+                assert!(matches!(decision, Decision::Deny(_)), "{user:?} {body}");
+            }
+            let decision = ask(path, json(body.clone()), Some("alice"));
+            assert_eq!(decision, Decision::Allow, "{body}");
+        }
+    }
+
+    #[test]
+    fn a_body_that_is_not_there_is_no_harmless_one() {
+        for body in [RequestBody::None, RequestBody::Stream] {
+            let decision = ask("containers/create", body, None);
+            assert!(matches!(decision, Decision::Deny(_)));
+        }
+    }
+}
