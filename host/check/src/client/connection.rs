@@ -82,6 +82,16 @@ impl fmt::Display for Broken {
 
 impl std::error::Error for Broken {}
 
+impl From<UnixStream> for Connection {
+    fn from(stream: UnixStream) -> Self {
+        Self {
+            stream,
+            ahead: Vec::new(),
+            used: Instant::now(),
+        }
+    }
+}
+
 impl Connection {
     /// Connects.
     ///

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
 
@@ -64,6 +64,10 @@ pub(crate) struct Plugin {
     ipam: Ipam,
     authz: Authz,
     greetings: AtomicUsize,
+    /// Requests that have begun and are not answered.
+    pub(crate) busy: AtomicUsize,
+    /// What a plugin does that waits for clients that have gone.
+    pub(crate) stuck: AtomicBool,
 }
 
 impl Plugin {
@@ -136,6 +140,8 @@ impl Plugin {
             ipam: Ipam::new(context.clone())?,
             authz: Authz::new(context.clone())?,
             greetings: AtomicUsize::new(0),
+            busy: AtomicUsize::new(0),
+            stuck: AtomicBool::new(false),
             context,
         }))
     }
@@ -157,11 +163,25 @@ impl Plugin {
         if !self.kinds.contains(&kind) {
             return Reply::Unknown;
         }
+        if let Some(wrong) = self.misread(method, body) {
+            return wrong;
+        }
+        let replaced = String::from_utf8_lossy(body);
+        let body = if self.context.breaks.on("P16") {
+            replaced.as_bytes()
+        } else {
+            body
+        };
         let request = if body.is_empty() {
             None
         } else {
             match serde_json::from_slice::<Value>(body) {
-                Ok(value @ Value::Object(_)) => Some(value),
+                Ok(mut value @ Value::Object(_)) => {
+                    if self.context.breaks.on("P15") {
+                        first_name(body, &mut value);
+                    }
+                    Some(value)
+                }
                 Ok(_) => return Reply::Failed("the request is no JSON object".into()),
                 Err(error) => return Reply::Failed(format!("the request is no JSON: {error}")),
             }
@@ -172,6 +192,35 @@ impl Plugin {
             "IpamDriver" => self.ipam.call(name, request),
             _ => self.authz.call(name, request),
         }
+    }
+
+    /// The answer of a plugin that takes a request for another one.
+    fn misread(&self, method: &str, body: &[u8]) -> Option<Reply> {
+        let breaks = &self.context.breaks;
+        let text = String::from_utf8_lossy(body);
+        let taken = || Some(Reply::Done(json!({})));
+        if breaks.on("P11") && method == "IpamDriver.ReleasePool" && body.is_empty() {
+            return taken();
+        }
+        if breaks.on("P11b") && method == "VolumeDriver.Get" && body.is_empty() {
+            return Some(Reply::Failed("the request has no body".into()));
+        }
+        if breaks.on("P12") && method == "NetworkDriver.DeleteNetwork" && text == "null" {
+            return taken();
+        }
+        if breaks.on("P13") && method == "VolumeDriver.Create" && text.contains("\"Opts\":null") {
+            return Some(Reply::Failed("`Opts` is no object".into()));
+        }
+        if breaks.on("P14") && text.contains("\"SinceNextYear\"") {
+            return Some(Reply::Failed("unknown field `SinceNextYear`".into()));
+        }
+        if breaks.on("P17") && method == "NetworkDriver.Leave" && text.contains(&"1".repeat(5000)) {
+            return taken();
+        }
+        if method == "VolumeDriver.Create" && self.stuck.load(Ordering::Relaxed) {
+            return Some(Reply::Failed("another call is under way".into()));
+        }
+        None
     }
 
     fn activate(&self) -> Reply {
@@ -187,6 +236,20 @@ impl Plugin {
         if breaks.on("P03") {
             kinds.push("volumedriver");
         }
+        if breaks.on("P04") {
+            kinds.retain(|kind| *kind != "authz");
+        }
         Reply::Done(json!({"Implements": kinds}))
+    }
+}
+
+/// Puts the first `Name` of a body in place of the last.
+fn first_name(body: &[u8], request: &mut Value) {
+    let text = String::from_utf8_lossy(body);
+    let first = text
+        .split_once("\"Name\":")
+        .and_then(|(_, rest)| rest.split('"').nth(1));
+    if let Some(first) = first {
+        request["Name"] = json!(first);
     }
 }

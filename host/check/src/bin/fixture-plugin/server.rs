@@ -3,13 +3,16 @@
 use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{SigSet, Signal};
 use serde_json::{Value, json};
 
 use crate::Arguments;
+use crate::breaks::Breaks;
 use crate::plugin::{Plugin, Reply};
 
 /// A request line with its headers may be so long.
@@ -25,12 +28,18 @@ pub(crate) fn serve(arguments: &Arguments) -> Result<(), String> {
     };
     std::fs::create_dir_all(dir).map_err(|error| format!("{}: {error}", dir.display()))?;
     if UnixStream::connect(socket).is_ok() {
+        if arguments.breaks.on("P34") {
+            return Ok(());
+        }
         return Err(format!(
             "{} is served by another process: stop that first",
             socket.display()
         ));
     }
     let plugin = Plugin::new(arguments, dir.clone())?;
+    if !arguments.breaks.on("P36") {
+        end_when_told(Arc::clone(&plugin), socket.clone());
+    }
     if let Some(neighbour) = &arguments.neighbour {
         let plugin = Plugin::neighbour(arguments, dir)?;
         let listener = bind(neighbour)?;
@@ -41,7 +50,10 @@ pub(crate) fn serve(arguments: &Arguments) -> Result<(), String> {
         let listener = bind(peer)?;
         std::thread::spawn(move || accept(&listener, &plugin));
     }
-    accept(&bind(socket)?, &plugin);
+    let listener = bind(socket)?;
+    misplace(&arguments.breaks, &listener, socket)
+        .map_err(|error| format!("{}: {error}", socket.display()))?;
+    accept(&listener, &plugin);
     Ok(())
 }
 
@@ -57,17 +69,93 @@ fn bind(socket: &Path) -> Result<UnixListener, String> {
 
 fn accept(listener: &UnixListener, plugin: &Arc<Plugin>) {
     for stream in listener.incoming() {
+        if plugin.context.breaks.on("P31") {
+            std::thread::sleep(Duration::from_millis(5));
+        }
         let Ok(stream) = stream else { continue };
         let plugin = Arc::clone(plugin);
         std::thread::spawn(move || Peer::new(stream, plugin).serve());
     }
 }
 
+/// What is wrong with the socket of a broken plugin.
+fn misplace(breaks: &Breaks, listener: &UnixListener, socket: &Path) -> io::Result<()> {
+    if breaks.on("P31") {
+        rustix::net::listen(listener, 5)?;
+    }
+    if breaks.on("P32")
+        && let Some(parent) = socket.parent()
+    {
+        std::fs::set_permissions(parent, std::fs::Permissions::from_mode(0o777))?;
+    }
+    if breaks.on("P33") {
+        std::os::unix::fs::chown(socket, None, Some(65534))?;
+        std::fs::set_permissions(socket, std::fs::Permissions::from_mode(0o660))?;
+    }
+    Ok(())
+}
+
+/// At SIGTERM nobody can connect any more, what was asked is answered, and the process ends. To be called before any other thread runs.
+fn end_when_told(plugin: Arc<Plugin>, socket: PathBuf) {
+    const QUIET: Duration = Duration::from_millis(100);
+    let mut told = SigSet::empty();
+    told.add(Signal::SIGTERM);
+    if told.thread_block().is_err() {
+        return;
+    }
+    std::thread::spawn(move || {
+        let _ = told.wait();
+        let _ = std::fs::remove_file(&socket);
+        let mut quiet = Instant::now();
+        while quiet.elapsed() < QUIET {
+            if plugin.busy.load(Ordering::SeqCst) > 0 {
+                quiet = Instant::now();
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        std::process::exit(0);
+    });
+}
+
 /// What was asked.
+#[derive(Default)]
 struct Request {
     method: String,
     path: String,
+    /// Names in lower case.
+    headers: Vec<(String, String)>,
     body: Vec<u8>,
+}
+
+impl Request {
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
+    }
+
+    /// The status with which a plugin refuses that is broken in how it reads headers.
+    fn refused(&self, breaks: &Breaks) -> Option<u16> {
+        let kind = self.header("content-type");
+        if breaks.on("P06") && kind.is_none() && self.header("user-agent").is_none() {
+            return Some(415);
+        }
+        if breaks.on("P07") && kind == Some("text/plain") {
+            return Some(415);
+        }
+        let accept = self.header("accept").unwrap_or_default();
+        if breaks.on("P08") && accept.contains("v1.1") {
+            return Some(406);
+        }
+        if breaks.on("P09") && self.header("host") == Some("") {
+            return Some(400);
+        }
+        if breaks.on("P10") && self.header("transfer-encoding").is_some() {
+            return Some(411);
+        }
+        None
+    }
 }
 
 /// Why a connection ends.
@@ -76,6 +164,8 @@ enum End {
     Quietly,
     /// With this status.
     With(u16),
+    /// The body of a request did not come to its end.
+    Half,
 }
 
 impl From<io::Error> for End {
@@ -86,6 +176,7 @@ impl From<io::Error> for End {
 
 /// One connection.
 struct Peer {
+    answered: usize,
     stream: UnixStream,
     ahead: Vec<u8>,
     pid: Option<u32>,
@@ -98,6 +189,7 @@ impl Peer {
             .ok()
             .and_then(|peer| u32::try_from(peer.pid.as_raw_nonzero().get()).ok());
         Self {
+            answered: 0,
             stream,
             ahead: Vec::new(),
             pid,
@@ -106,30 +198,62 @@ impl Peer {
     }
 
     fn serve(mut self) {
-        loop {
-            match self.request() {
-                Ok(request) => {
-                    if self.answer(&request).is_err() {
-                        return;
-                    }
+        while self.one() {}
+    }
+
+    /// One call. Gives whether there may be another one.
+    fn one(&mut self) -> bool {
+        // An idle connection is kept for ever: closing it would lose a call that is under way.
+        if self.ahead.is_empty() && self.idle().is_err() {
+            return false;
+        }
+        let plugin = Arc::clone(&self.plugin);
+        plugin.busy.fetch_add(1, Ordering::SeqCst);
+        let goes_on = self.exchange();
+        plugin.busy.fetch_sub(1, Ordering::SeqCst);
+        goes_on
+    }
+
+    fn idle(&mut self) -> Result<(), End> {
+        let context = &self.plugin.context;
+        let (after, late) = if context.breaks.on("P22") {
+            (context.patience.seconds(20.0), Duration::ZERO)
+        } else if context.breaks.on("P23") {
+            (
+                context.patience.seconds(60.0),
+                context.patience.seconds(2.4),
+            )
+        } else {
+            return self.more(None);
+        };
+        self.more(Some(Instant::now() + after)).inspect_err(|_| {
+            // It looks for idle connections now and then, and does not see that one is idle no more.
+            std::thread::sleep(late);
+        })
+    }
+
+    fn exchange(&mut self) -> bool {
+        match self.request() {
+            Ok(request) => self.answer(&request).is_ok(),
+            Err(End::Quietly) => false,
+            Err(End::Half) => {
+                if self.plugin.context.breaks.on("P28") {
+                    let _ = self.respond(200, &json!({}), true);
                 }
-                Err(End::Quietly) => return,
-                Err(End::With(status)) => {
-                    let _ =
-                        self.respond(status, &json!({"Err": "the request cannot be read"}), true);
-                    return;
-                }
+                false
+            }
+            Err(End::With(status)) => {
+                let _ = self.respond(status, &json!({"Err": "the request cannot be read"}), true);
+                false
             }
         }
     }
 
     fn request(&mut self) -> Result<Request, End> {
-        // An idle connection is kept for ever: closing it would lose a call that is under way.
-        if self.ahead.is_empty() {
-            self.more(None)?;
-        }
         let patience = self.plugin.context.patience;
-        let end = Instant::now() + patience.seconds(10.0);
+        let breaks = self.plugin.context.breaks.clone();
+        let now = Instant::now();
+        let end = (!breaks.on("P25")).then(|| now + patience.seconds(10.0));
         loop {
             let mut headers = [httparse::EMPTY_HEADER; MOST_HEADERS];
             let mut head = httparse::Request::new(&mut headers);
@@ -137,27 +261,60 @@ impl Peer {
                 Ok(httparse::Status::Complete(start)) => {
                     let method = head.method.unwrap_or_default().to_owned();
                     let path = head.path.unwrap_or_default().to_owned();
-                    let framing = framing(head.headers)?;
+                    let framing = framing(head.headers, &breaks)?;
+                    let headers = head
+                        .headers
+                        .iter()
+                        .map(|header| {
+                            let value = String::from_utf8_lossy(header.value).trim().to_owned();
+                            (header.name.to_ascii_lowercase(), value)
+                        })
+                        .collect();
                     self.ahead.drain(..start);
-                    let body = self.body(framing, Instant::now() + patience.seconds(30.0))?;
-                    return Ok(Request { method, path, body });
+                    let now = Instant::now();
+                    let end = (!breaks.on("P26")).then(|| now + patience.seconds(30.0));
+                    let body = self.body(framing, end).map_err(|end| match end {
+                        End::Quietly => End::Half,
+                        other => other,
+                    })?;
+                    if breaks.on("P24") {
+                        self.ahead.clear();
+                    }
+                    return Ok(Request {
+                        method,
+                        path,
+                        headers,
+                        body,
+                    });
                 }
                 Ok(httparse::Status::Partial) if self.ahead.len() > LARGEST_HEAD => {
-                    return Err(End::With(431));
+                    if !breaks.on("P29") {
+                        return Err(End::With(431));
+                    }
+                    self.ahead.truncate(LARGEST_HEAD);
+                    self.more(end)?;
                 }
-                Ok(httparse::Status::Partial) => self.more(Some(end))?,
+                Ok(httparse::Status::Partial) => self.more(end)?,
                 Err(httparse::Error::TooManyHeaders) => return Err(End::With(431)),
                 Err(_) => return Err(End::With(400)),
             }
         }
     }
 
-    fn body(&mut self, framing: Framing, end: Instant) -> Result<Vec<u8>, End> {
+    fn largest(&self) -> usize {
+        if self.plugin.context.breaks.on("P27") {
+            usize::MAX
+        } else {
+            LARGEST_BODY
+        }
+    }
+
+    fn body(&mut self, framing: Framing, end: Option<Instant>) -> Result<Vec<u8>, End> {
         match framing {
-            Framing::Length(length) if length > LARGEST_BODY => Err(End::With(413)),
+            Framing::Length(length) if length > self.largest() => Err(End::With(413)),
             Framing::Length(length) => {
                 while self.ahead.len() < length {
-                    self.more(Some(end))?;
+                    self.more(end)?;
                 }
                 let rest = self.ahead.split_off(length);
                 Ok(std::mem::replace(&mut self.ahead, rest))
@@ -166,17 +323,17 @@ impl Peer {
         }
     }
 
-    fn chunks(&mut self, end: Instant) -> Result<Vec<u8>, End> {
+    fn chunks(&mut self, end: Option<Instant>) -> Result<Vec<u8>, End> {
         let mut body = Vec::new();
         loop {
             match httparse::parse_chunk_size(&self.ahead) {
                 Ok(httparse::Status::Complete((head, size))) => {
                     let size = usize::try_from(size).unwrap_or(usize::MAX);
-                    if size.saturating_add(body.len()) > LARGEST_BODY {
+                    if size.saturating_add(body.len()) > self.largest() {
                         return Err(End::With(413));
                     }
                     while self.ahead.len() < head + size + 2 {
-                        self.more(Some(end))?;
+                        self.more(end)?;
                     }
                     body.extend(self.ahead.drain(..head + size).skip(head));
                     self.ahead.drain(..2);
@@ -184,7 +341,7 @@ impl Peer {
                         return Ok(body);
                     }
                 }
-                Ok(httparse::Status::Partial) => self.more(Some(end))?,
+                Ok(httparse::Status::Partial) => self.more(end)?,
                 Err(_) => return Err(End::With(400)),
             }
         }
@@ -223,13 +380,37 @@ impl Peer {
                 .path
                 .trim_start_matches("http://plugin.moby.localhost"),
         );
-        if request.method != "POST" {
+        let breaks = self.plugin.context.breaks.clone();
+        if let Some(status) = request.refused(&breaks) {
+            return self.respond(
+                status,
+                &json!({"Err": "the headers are not understood"}),
+                false,
+            );
+        }
+        self.answered += 1;
+        if breaks.on("P21") && self.answered > 2 && path.ends_with("Plugin.Activate") {
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
+        if request.method != "POST" && !(breaks.on("P20") && request.method == "PUT") {
             return self.respond(405, &json!({"Err": "only POST"}), false);
         }
         let method = path.trim_start_matches('/');
         match self.plugin.call(method, &request.body, self.pid) {
-            Reply::Done(answer) => self.respond(200, &answer, false),
-            Reply::Failed(error) => {
+            Reply::Done(answer) => {
+                let sent = self.respond(200, &answer, false);
+                if breaks.on("P35") && sent.is_err() && method == "VolumeDriver.Create" {
+                    self.plugin.stuck.store(true, Ordering::Relaxed);
+                }
+                sent
+            }
+            Reply::Failed(error) if breaks.on("P18") && method.starts_with("IpamDriver.") => {
+                self.respond(500, &json!({"Error": error}), false)
+            }
+            Reply::Failed(mut error) => {
+                if breaks.on("P19") {
+                    error += "\n\tat fixture::call";
+                }
                 let field = if method.starts_with("IpamDriver.") {
                     "Error"
                 } else {
@@ -238,7 +419,11 @@ impl Peer {
                 self.respond(200, &json!({ field: error }), false)
             }
             Reply::Unknown => self.respond(
-                404,
+                if breaks.on("P05") && method.starts_with("VolumeDriver.") {
+                    500
+                } else {
+                    404
+                },
                 &json!({"Err": format!("there is no method {method:?}")}),
                 false,
             ),
@@ -262,7 +447,7 @@ enum Framing {
     Chunks,
 }
 
-fn framing(headers: &[httparse::Header<'_>]) -> Result<Framing, End> {
+fn framing(headers: &[httparse::Header<'_>], breaks: &Breaks) -> Result<Framing, End> {
     let mut length = None;
     let mut chunks = false;
     for header in headers {
@@ -271,7 +456,7 @@ fn framing(headers: &[httparse::Header<'_>]) -> Result<Framing, End> {
             .trim();
         if header.name.eq_ignore_ascii_case("content-length") {
             let said: usize = value.parse().map_err(|_| End::With(400))?;
-            if length.is_some_and(|before| before != said) {
+            if length.is_some_and(|before| before != said) && !breaks.on("P30") {
                 return Err(End::With(400));
             }
             length = Some(said);
