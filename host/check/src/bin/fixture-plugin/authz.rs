@@ -1,6 +1,6 @@
-//! `AuthZPlugin`.
+//! `AuthZPlugin`: nobody may run privileged containers.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::plugin::{Context, Reply};
 
@@ -14,7 +14,20 @@ impl Authz {
         Ok(Self { _context: context })
     }
 
-    pub(crate) fn call(&self, _method: &str, _request: Option<Value>) -> Reply {
-        Reply::Unknown
+    pub(crate) fn call(&self, method: &str, request: Option<Value>) -> Reply {
+        if !matches!(method, "AuthZReq" | "AuthZRes") {
+            return Reply::Unknown;
+        }
+        let text = |field: &str| {
+            request
+                .as_ref()
+                .and_then(|request| request.get(field)?.as_str())
+                .filter(|text| !text.is_empty())
+        };
+        let denied = |why: &str| Reply::Done(json!({"Allow": false, "Msg": why}));
+        match (text("RequestMethod"), text("RequestUri")) {
+            (Some(_), Some(_)) => Reply::Done(json!({"Allow": true})),
+            _ => denied("the request has no method or no URI"),
+        }
     }
 }

@@ -135,6 +135,11 @@ impl Request {
             .map(|(_, value)| value.as_str())
     }
 
+    fn closes(&self) -> bool {
+        self.header("connection")
+            .is_some_and(|value| value.eq_ignore_ascii_case("close"))
+    }
+
     /// The status with which a plugin refuses that is broken in how it reads headers.
     fn refused(&self, breaks: &Breaks) -> Option<u16> {
         let kind = self.header("content-type");
@@ -234,7 +239,7 @@ impl Peer {
 
     fn exchange(&mut self) -> bool {
         match self.request() {
-            Ok(request) => self.answer(&request).is_ok(),
+            Ok(request) => self.answer(&request).is_ok() && !request.closes(),
             Err(End::Quietly) => false,
             Err(End::Half) => {
                 if self.plugin.context.breaks.on("P28") {
@@ -407,7 +412,8 @@ impl Peer {
             Reply::Failed(error) if breaks.on("P18") && method.starts_with("IpamDriver.") => {
                 self.respond(500, &json!({"Error": error}), false)
             }
-            Reply::Failed(mut error) => {
+            Reply::Failed(error) => {
+                let mut error = one_line(&error);
                 if breaks.on("P19") {
                     error += "\n\tat fixture::call";
                 }
@@ -493,4 +499,14 @@ fn percent_decoded(path: &str) -> String {
         }
     }
     String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// An error as it may go into a terminal.
+fn one_line(error: &str) -> String {
+    const LONGEST: usize = 1000;
+    error
+        .chars()
+        .take(LONGEST)
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect()
 }
