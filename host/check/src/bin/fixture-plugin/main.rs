@@ -7,6 +7,7 @@ mod ipam;
 mod mutate;
 mod network;
 mod plugin;
+mod request;
 mod server;
 mod store;
 mod volume;
