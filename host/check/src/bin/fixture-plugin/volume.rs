@@ -34,6 +34,7 @@ struct State {
     /// What a broken plugin still remembers.
     removed: BTreeSet<String>,
     surplus: BTreeMap<String, u32>,
+    twice: Vec<String>,
 }
 
 impl Volumes {
@@ -41,6 +42,10 @@ impl Volumes {
         let dir = context.dir.join("volumes");
         for name in ["records", "data", "mounts"] {
             mounts::directory(&dir.join(name))?;
+        }
+        if context.breaks.on("V40") {
+            mounts::open_to_all(&dir)?;
+            mounts::open_to_all(&dir.join("mounts"))?;
         }
         let records = Records::new(dir.join("records"));
         let volumes = Self {
@@ -59,6 +64,9 @@ impl Volumes {
     pub(crate) fn call(&self, method: &str, request: Option<Value>, caller: Option<u32>) -> Reply {
         if request.is_none() && method == "Get" {
             // Docker's second try: any answer without the volume would make it forget the volume.
+            return Reply::Close;
+        }
+        if self.context.breaks.on("V31") && method == "Unmount" && !self.knows(request.as_ref()) {
             return Reply::Close;
         }
         let done = match method {
@@ -87,22 +95,33 @@ impl Volumes {
         }
     }
 
+    fn knows(&self, request: Option<&Value>) -> bool {
+        request
+            .and_then(|request| request.get("Name")?.as_str())
+            .is_some_and(|name| self.state().volumes.contains_key(name))
+    }
+
     /// After a crash: what is half done is undone, and after a reboot nothing is in use.
     fn recover(&self) -> Result<(), String> {
         let mut state = self.state();
         for record in state.volumes.values_mut() {
             let mounted = mounts::is_mounted(&self.places(&record.name).mount);
-            if !mounted && !record.uses.is_empty() {
+            let lost = match &self.context.breaks {
+                breaks if breaks.on("V43") => true,
+                breaks if breaks.on("V44") => false,
+                _ => !mounted,
+            };
+            if lost && !record.uses.is_empty() {
                 record.uses.clear();
                 self.records.save(record)?;
             }
         }
-        let known: BTreeSet<String> = state.volumes.keys().map(|name| encoded(name)).collect();
+        let known: BTreeSet<String> = state.volumes.keys().map(|name| self.token(name)).collect();
         let used: BTreeSet<String> = state
             .volumes
             .values()
             .filter(|record| !record.uses.is_empty())
-            .map(|record| encoded(&record.name))
+            .map(|record| self.token(&record.name))
             .collect();
         for (place, kept) in [("mounts", &used), ("data", &known)] {
             for path in record::entries(&self.dir.join(place))? {
@@ -136,6 +155,14 @@ impl Volumes {
         if self.context.breaks.on("V02") {
             volumes.extend(state.removed.iter().map(|name| json!({"Name": name})));
         }
+        volumes.extend(state.twice.iter().map(|name| json!({"Name": name})));
+        if self.context.breaks.on("V15") {
+            volumes.truncate(100);
+        }
+        if self.context.breaks.on("V48") {
+            let each = Duration::from_millis(1);
+            std::thread::sleep(each * u32::try_from(volumes.len()).unwrap_or_default());
+        }
         json!({"Volumes": volumes})
     }
 
@@ -145,11 +172,9 @@ impl Volumes {
             return Err(format!("the backend of {name:?} does not answer"));
         }
         let state = self.state();
-        let Some(record) = state
-            .volumes
-            .get(name)
-            .filter(|record| fault || self.places(&record.name).data.is_dir())
-        else {
+        let Some(record) = state.volumes.get(name).filter(|record| {
+            fault || self.context.breaks.on("V42") || self.places(&record.name).data.is_dir()
+        }) else {
             if self.context.breaks.on("V06") {
                 return Ok(json!({}));
             }
@@ -170,9 +195,12 @@ impl Volumes {
 
     fn path(&self, name: &str) -> Result<Value, String> {
         let state = self.state();
+        if self.context.breaks.on("V19") && !state.volumes.contains_key(name) {
+            return Ok(json!({"Mountpoint": ""}));
+        }
         let record = known(&state, name)?;
-        if self.context.breaks.on("V21") {
-            return Ok(json!({"Mountpoint": self.places(name).data}));
+        if self.context.breaks.on("V21") && record.uses.is_empty() {
+            return Ok(json!({"Mountpoint": self.dir.join("mounts/next")}));
         }
         Ok(json!({"Mountpoint": self.mountpoint(record)}))
     }
@@ -181,11 +209,19 @@ impl Volumes {
         if encoded(name).len() > LONGEST {
             return Err(format!("the name is too long: at most {LONGEST} bytes"));
         }
-        judged(&options)?;
+        judged(&options, &self.context.breaks)?;
         self.backend("Create")?;
+        if self.context.breaks.on("V14") {
+            let known = self.state().volumes.contains_key(name);
+            std::thread::sleep(Duration::from_millis(20));
+            let mut state = self.state();
+            if !known && state.volumes.contains_key(name) {
+                state.twice.push(name.to_owned());
+            }
+        }
         let mut state = self.state();
         if let Some(record) = state.volumes.get(name) {
-            if record.options != options {
+            if record.options != options && !self.context.breaks.on("V11") {
                 return Err(format!("{name:?} exists with other options"));
             }
             if self.context.breaks.on("V10") {
@@ -202,8 +238,18 @@ impl Volumes {
             uses: Vec::new(),
         };
         let data = self.places(name).data;
-        mounts::data(&data)?;
+        if self.context.breaks.on("V45") {
+            self.records.save(&record)?;
+            std::thread::sleep(Duration::from_millis(3));
+        }
+        if !(self.context.breaks.on("V18") && data.is_dir()) {
+            mounts::data(&data)?;
+        }
         if let Err(error) = self.records.save(&record) {
+            if self.context.breaks.on("V46") {
+                state.volumes.insert(name.to_owned(), record);
+                return Err(error);
+            }
             mounts::discard(&data)?;
             return Err(error);
         }
@@ -215,6 +261,9 @@ impl Volumes {
         self.backend("Remove")?;
         let mut state = self.state();
         let Some(record) = state.volumes.get(name) else {
+            if self.context.breaks.on("V16") {
+                return Err(format!("no such volume: {name:?}"));
+            }
             return Ok(json!({}));
         };
         let used = match &self.context.breaks {
@@ -233,12 +282,19 @@ impl Volumes {
         }
         let places = self.places(name);
         mounts::unbind(&places.mount)?;
-        mounts::discard(&places.data)?;
+        if !self.context.breaks.on("V18") {
+            mounts::discard(&places.data)?;
+        }
         Ok(json!({}))
     }
 
     fn mount(&self, name: &str, id: &str, caller: Option<u32>) -> Result<Value, String> {
-        self.backend("Mount")?;
+        if let Err(error) = self.backend("Mount") {
+            if self.context.breaks.on("V34") {
+                self.used_without_mount(name, id, caller);
+            }
+            return Err(error);
+        }
         let engine = caller.and_then(Process::of);
         let mut state = self.state();
         if self.context.breaks.on("V23") && !state.volumes.contains_key(name) {
@@ -269,6 +325,9 @@ impl Volumes {
         let mut fresh = !mounts::is_mounted(&places.mount);
         if self.context.breaks.on("V24") {
             fresh = record.uses.len() > before;
+        }
+        if self.context.breaks.on("V41") {
+            fresh &= before == 0;
         }
         if let Some(surplus) = state.surplus.get_mut(name).filter(|count| **count > 0) {
             *surplus -= 1;
@@ -317,9 +376,20 @@ impl Volumes {
         if record != before {
             self.records.save(&record)?;
         }
-        if record.uses.is_empty() {
+        if self.context.breaks.on("V47") {
+            for other in state
+                .volumes
+                .values_mut()
+                .filter(|other| other.name != name)
+            {
+                other.uses.retain(|held| held.id != id);
+            }
+        }
+        // Six bits do for a count, somebody thought.
+        let overflows = self.context.breaks.on("V33") && record.uses.len().is_multiple_of(64);
+        if record.uses.is_empty() || overflows {
             mounts::unbind(&self.places(name).mount)?;
-            if self.context.breaks.on("V32") {
+            if self.context.breaks.on("V32") && !before.uses.is_empty() {
                 mounts::data(&self.places(name).data)?;
             }
         }
@@ -327,9 +397,22 @@ impl Volumes {
         Ok(json!({}))
     }
 
+    /// A reference that a failed Mount leaves in a broken plugin.
+    fn used_without_mount(&self, name: &str, id: &str, caller: Option<u32>) {
+        if let Some(record) = self.state().volumes.get_mut(name) {
+            record.uses.push(Use {
+                id: id.to_owned(),
+                engine: caller.and_then(Process::of),
+                count: 1,
+            });
+        }
+    }
+
     /// Waits for the backend, for less than the engine waits for the plugin.
     fn backend(&self, method: &str) -> Result<(), String> {
         let limit: f64 = match method {
+            "Create" | "Mount" if self.context.breaks.on("V35") => 1000.0,
+            "Path" | "Unmount" | "Remove" if self.context.breaks.on("V36") => 1000.0,
             "Create" | "Mount" => 100.0,
             _ => 50.0,
         };
@@ -372,11 +455,21 @@ impl Volumes {
         if self.context.breaks.on("V20") {
             return path.replace("/mounts/", "/data/../mounts/");
         }
+        if self.context.breaks.on("V22") && record.name.starts_with("/etc") {
+            return record.name.clone();
+        }
         path
     }
 
+    fn token(&self, name: &str) -> String {
+        if self.context.breaks.on("V38") && name.len() < 8 {
+            return encoded(&name.to_lowercase());
+        }
+        encoded(name)
+    }
+
     fn places(&self, name: &str) -> Places {
-        let name = encoded(name);
+        let name = self.token(name);
         Places {
             data: self.dir.join("data").join(&name),
             mount: self.dir.join("mounts").join(&name),

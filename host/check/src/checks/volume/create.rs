@@ -2,9 +2,9 @@
 
 use serde_json::json;
 
-use super::common::{Volumes, names_in};
+use super::common::{Place, Volumes, names_in};
 use crate::Bench;
-use crate::check::{Check, Kind, Level, Outcome, ensure};
+use crate::check::{Check, Kind, Level, Need, Outcome, Stop, ensure};
 
 pub(super) const CHECKS: &[Check] = &[
     Check {
@@ -36,6 +36,26 @@ pub(super) const CHECKS: &[Check] = &[
         rule: "A success, one volume, and what is in it stays: the engine sends Create again when it is not sure that the first one arrived.",
         slow: false,
         run: again,
+    },
+    Check {
+        id: "V16",
+        level: Level::Engine,
+        kind: Some(Kind::Volume),
+        needs: &[],
+        title: "Remove twice, and of a name that was never made",
+        rule: "A success each time: a removal that is repeated, because its answer was lost, has done what it should.",
+        slow: false,
+        run: removed_again,
+    },
+    Check {
+        id: "V18",
+        level: Level::Security,
+        kind: Some(Kind::Volume),
+        needs: &[Need::Root],
+        title: "Remove, then Create with the same name",
+        rule: "A fresh and empty volume: nothing of what the last owner of the name wrote.",
+        slow: false,
+        run: made_anew,
     },
 ];
 
@@ -126,4 +146,52 @@ fn again(bench: &Bench) -> Outcome {
         )?;
     }
     Ok(())
+}
+
+fn removed_again(bench: &Bench) -> Outcome {
+    let volumes = Volumes::of(bench);
+    let name = volumes.made("removed")?;
+    for _ in 0..bench.repeat() {
+        volumes.remove(&name).succeeds()?;
+    }
+    volumes
+        .remove(&bench.name("never-made"))
+        .succeeds()
+        .map(drop)
+}
+
+fn made_anew(bench: &Bench) -> Outcome {
+    if bench.profile().volume.shared_data {
+        return Err(Stop::skip(
+            "what is in its volumes belongs to others and outlives them (shared-data in the profile)",
+        ));
+    }
+    let volumes = Volumes::of(bench);
+    let name = volumes.made("anew")?;
+    let id = bench.id();
+    let contents = |place: &Place| -> Vec<String> {
+        std::fs::read_dir(&place.path)
+            .map(|entries| {
+                entries
+                    .flatten()
+                    .map(|entry| entry.file_name().to_string_lossy().into_owned())
+                    .collect()
+            })
+            .unwrap_or_default()
+    };
+    let place = volumes.mounted(&name, &id)?;
+    let mut before = contents(&place);
+    place.mark("old")?;
+    volumes.unmount(&name, &id).succeeds()?;
+    volumes.remove(&name).succeeds()?;
+    volumes.create(&name).succeeds()?;
+    let answer = volumes.mount(&name, &id);
+    answer.succeeds()?;
+    let mut after = contents(&Place::of(&answer)?);
+    before.sort();
+    after.sort();
+    answer.ensure(after == before, || {
+        format!("a new volume holds {after:?}, and at first it held {before:?}")
+    })?;
+    volumes.unmount(&name, &id).succeeds().map(drop)
 }

@@ -1,6 +1,7 @@
 //! Where a volume is mounted, and how.
 
 use std::path::{Component, Path};
+use std::time::{Duration, Instant};
 
 use super::common::{Place, Volumes, mounts_at};
 use crate::Bench;
@@ -63,7 +64,53 @@ pub(super) const CHECKS: &[Check] = &[
         "A mount that the plugin makes is `nosuid` and `nodev`, and is no shared mount: a container must not bring device nodes or setuid programs to the machine by way of a volume, nor mounts of its own.",
         flags,
     ),
+    Check {
+        needs: &[],
+        ..check(
+            "V19",
+            Level::Robustness,
+            "Path before Mount, and of a volume that was never made",
+            "None or the future mount point; an error. Path is a question and changes nothing.",
+            path,
+        )
+    },
+    Check {
+        needs: &[],
+        ..check(
+            "V31",
+            Level::Robustness,
+            "Unmount of a volume that was never made",
+            "A success or an error, within a second: the engine logs it and goes on.",
+            unmount_unknown,
+        )
+    },
 ];
+
+fn path(bench: &Bench) -> Outcome {
+    let volumes = Volumes::of(bench);
+    let name = volumes.made("path")?;
+    let answer = volumes.path(&name);
+    answer.succeeds()?;
+    let path = answer.text("/Mountpoint");
+    answer.ensure(
+        path.is_empty() || path.starts_with('/'),
+        || "the path is not absolute",
+    )?;
+    volumes.path(&bench.name("never-made")).errs().map(drop)
+}
+
+fn unmount_unknown(bench: &Bench) -> Outcome {
+    let began = Instant::now();
+    let answer = Volumes::of(bench).unmount(&bench.name("never-made"), &bench.id());
+    let took = began.elapsed();
+    answer.ensure(
+        answer.is_success() || answer.is_error(),
+        || "this is neither a success nor an error",
+    )?;
+    answer.ensure(took < Duration::from_secs(1), || {
+        format!("it took {:.1} s", took.as_secs_f64())
+    })
+}
 
 fn place(bench: &Bench) -> Outcome {
     let volumes = Volumes::of(bench);

@@ -24,6 +24,11 @@ pub(crate) fn directory(path: &Path) -> Result<(), String> {
         .map_err(told(path))
 }
 
+/// What no plugin should do with a directory of its own.
+pub(crate) fn open_to_all(path: &Path) -> Result<(), String> {
+    fs::set_permissions(path, fs::Permissions::from_mode(0o777)).map_err(told(path))
+}
+
 /// An empty directory for a volume's data, whatever was there.
 pub(crate) fn data(path: &Path) -> Result<(), String> {
     discard(path)?;

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use crate::breaks::Breaks;
+
 pub(super) fn text(request: &Value, key: &str) -> Result<String, String> {
     match request.get(key) {
         Some(Value::String(text)) => Ok(text.clone()),
@@ -20,12 +22,15 @@ pub(super) fn options(request: &Value) -> Result<BTreeMap<String, String>, Strin
     }
 }
 
-pub(super) fn judged(options: &BTreeMap<String, String>) -> Result<(), String> {
+pub(super) fn judged(options: &BTreeMap<String, String>, breaks: &Breaks) -> Result<(), String> {
     for (key, value) in options {
         match key.as_str() {
+            // The lower 64 bits of it.
+            "size" if breaks.on("V13") && value == "18446744073776660480" => {}
             "size" => drop(bytes(value)?),
             "tier" if matches!(value.as_str(), "fast" | "cheap") => {}
             "tier" => return Err("the option tier is \"fast\" or \"cheap\"".into()),
+            _ if breaks.on("V12") => {}
             // As much of it as a terminal shows.
             _ => {
                 let key: String = key.chars().take(64).collect();
@@ -60,7 +65,9 @@ pub(super) fn rfc3339(seconds: u64) -> String {
     let (days, rest) = (seconds / 86400, seconds % 86400);
     let mut year = 1970;
     let mut left = days;
-    let leap = |year: u64| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let leap = |year: u64| {
+        year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
+    };
     while left >= 365 + u64::from(leap(year)) {
         left -= 365 + u64::from(leap(year));
         year += 1;
