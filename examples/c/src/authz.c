@@ -1,4 +1,4 @@
-/* A sample policy: privileged containers and directories of this machine in containers are for administrators. */
+/* A sample policy: nobody but the administrators gets a privileged container, a part of the machine's file system, or what cannot be judged. */
 #include "driver.h"
 #include "json.h"
 
@@ -29,53 +29,84 @@ static bool is_administrator(text_t user, bool *is, dockside_driver_types_error_
     return true;
 }
 
-/* Whether the request is for this path. A `*` is for one name. */
-static bool is_for(const request_t *request, const char *method, const char *const *path, size_t parts) {
-    if (!text_equals(request->method, text(method)) || request->path.len != parts) return false;
-    for (size_t i = 0; i < parts; i++)
-        if (strcmp(path[i], "*") != 0 && !text_equals(request->path.ptr[i], text(path[i]))) return false;
-    return true;
-}
-
-/* Whether a container gets a directory of this machine: `-v /path:...` or `--mount type=bind`. */
-static bool has_bind_mount(json_t host_config) {
-    json_t item;
-    text_t string;
-    for (size_t at = 0; json_next(json_member(host_config, "Binds"), &at, &item);)
-        if (json_string(item, &string) && text_starts(string, "/")) return true;
-    for (size_t at = 0; json_next(json_member(host_config, "Mounts"), &at, &item);)
-        if (json_string(json_member(item, "Type"), &string) && text_equals(string, text("bind"))) return true;
+/* Whether the path is this one, with slashes between its parts. A `*` is for one part. */
+static bool is_for(const request_t *request, const char *path) {
+    for (size_t i = 0; i < request->path.len; i++) {
+        size_t length = strcspn(path, "/");
+        bool any = length == 1 && *path == '*';
+        if (!any && !text_equals(request->path.ptr[i], (text_t){(uint8_t *)path, length})) return false;
+        path += length + (path[length] == '/');
+        if (!*path) return i + 1 == request->path.len;
+    }
     return false;
 }
 
-/* Why the request is denied; null if it is not. */
-static const char *denial(const request_t *request) {
-    static const char *const create[] = {"containers", "create"}, *const exec[] = {"containers", "*", "exec"};
-    bool creates = is_for(request, "POST", create, 2), executes = is_for(request, "POST", exec, 3);
-    if (!creates && !executes) return NULL;
-    if (request->body.tag != EXPORTS_DOCKSIDE_DRIVER_AUTHZ_REQUEST_BODY_JSON)
-        return "the request has no body that could be judged";
-    json_t body = json_parse(request->body.val.json);
-    json_t host_config = json_member(body, "HostConfig");
-    if (json_is_true(json_member(executes ? body : host_config, "Privileged")))
-        return "privileged containers are for administrators";
-    if (creates && has_bind_mount(host_config))
-        return "directories of this machine are for administrators: use a volume";
-    return NULL;
+/* Why a request is denied: an empty text if it is not. Docker's field names come in Docker's spelling, each once. */
+static text_t container_objection(json_t content) {
+    static const char *const spaces[] = {"PidMode", "IpcMode", "UTSMode", "UsernsMode", "NetworkMode", "CgroupnsMode"};
+    json_t host = json_member(content, "HostConfig"), item;
+    text_t said;
+    if (json_is_true(json_member(host, "Privileged"))) return text("privileged containers are not allowed");
+    for (size_t at = 0; json_next(json_member(host, "Binds"), &at, &item);)
+        if (json_string(item, &said) && (text_starts(said, "/") || text_starts(said, "~") || text_starts(said, ".")))
+            return text("directories of the machine are not allowed in containers");
+    for (size_t at = 0; json_next(json_member(host, "Mounts"), &at, &item);) {
+        if (!json_string(json_member(item, "Type"), &said)) said = text("unknown");
+        if (!text_equals(said, text("volume")) && !text_equals(said, text("tmpfs")))
+            return TEXT(text("mounts of type "), said, text(" are not allowed"));
+        json_t options = json_member(json_member(json_member(item, "VolumeOptions"), "DriverConfig"), "Options");
+        if (options.len && !text_equals(options, text("null")) && !text_equals(options, text("{}")))
+            return text("options for new volumes are not allowed in mounts");
+    }
+    for (size_t i = 0; i < sizeof spaces / sizeof *spaces; i++)
+        if (json_string(json_member(host, spaces[i]), &said) && text_equals(said, text("host")))
+            return TEXT(text(spaces[i]), text(" host is not allowed"));
+    return text("");
+}
+
+static text_t exec_objection(json_t content) {
+    return text(json_is_true(json_member(content, "Privileged")) ? "privileged commands are not allowed" : "");
+}
+
+static text_t volume_objection(json_t content) {
+    text_t device = text("");
+    json_string(json_member(json_member(content, "DriverOpts"), "device"), &device);
+    return text(device.len ? "volumes of devices and directories are not allowed" : "");
+}
+
+/* The requests that are looked into. */
+static const struct {
+    const char *path;
+    text_t (*objection)(json_t content);
+} JUDGED[] = {
+    {"containers/create", container_objection},
+    {"containers/*/exec", exec_objection},
+    {"volumes/create", volume_objection},
+};
+
+static text_t denial(const request_t *request) {
+    /* Connections that Docker hands over: nobody sees what is said there. */
+    if (is_for(request, "session") || is_for(request, "grpc"))
+        return TEXT(text("/"), request->path.ptr[0], text(" is not allowed, because what is said there cannot be judged"));
+    for (size_t i = 0; i < sizeof JUDGED / sizeof *JUDGED; i++) {
+        if (!text_equals(request->method, text("POST")) || !is_for(request, JUDGED[i].path)) continue;
+        if (request->body.tag != EXPORTS_DOCKSIDE_DRIVER_AUTHZ_REQUEST_BODY_JSON)
+            return TEXT(text("the body of POST /"), text(JUDGED[i].path), text(" is not there to be judged"));
+        return JUDGED[i].objection(json_parse(request->body.val.json));
+    }
+    return text("");
 }
 
 bool exports_dockside_driver_authz_authz_req(request_t *request, decision_t *ret, exports_dockside_driver_authz_error_t *error) {
     bool administrator = false;
     if (request->user.is_some && !is_administrator(request->user.val, &administrator, error)) return false;
-    const char *why = administrator ? NULL : denial(request);
-    ret->tag = why ? EXPORTS_DOCKSIDE_DRIVER_AUTHZ_DECISION_DENY : EXPORTS_DOCKSIDE_DRIVER_AUTHZ_DECISION_ALLOW;
-    if (why) {
-        ret->val.deny = text_copy(text(why));
-        log_info("authz", TEXT(text("denied "), request->uri, text(": "), text(why)));
-    }
+    text_t reason = administrator ? text("") : denial(request);
+    ret->tag = reason.len ? EXPORTS_DOCKSIDE_DRIVER_AUTHZ_DECISION_DENY : EXPORTS_DOCKSIDE_DRIVER_AUTHZ_DECISION_ALLOW;
+    if (reason.len) ret->val.deny = text_copy(reason);
     return true;
 }
 
+/* Docker has done it by now: a denial would only hide the answer. */
 bool exports_dockside_driver_authz_authz_res(request_t *request, exports_dockside_driver_authz_response_t *response,
                                              decision_t *ret, exports_dockside_driver_authz_error_t *error) {
     (void)request, (void)response, (void)error;

@@ -1,4 +1,4 @@
-/* What all kinds of plugin share: texts, failures, log lines and state.
+/* What all kinds of plugin share: texts and failures, state, log lines.
  *
  * Nothing here is ever freed. dockside runs each call in an instance of its own, and all memory goes with it. What a function returns
  * has to come from malloc all the same, because the generated code frees that.

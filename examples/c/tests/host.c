@@ -43,10 +43,6 @@ void host_run(const char *name, void (*test)(void)) {
     printf("ok %s\n", name);
 }
 
-void wasi_logging_logging_log(wasi_logging_logging_level_t level, plugin_string_t *context, plugin_string_t *message) {
-    (void)level, (void)context, (void)message;
-}
-
 static table_t state;
 
 size_t host_state_count(void) {
@@ -96,6 +92,10 @@ bool wasi_keyvalue_store_method_bucket_list_keys(wasi_keyvalue_store_borrow_buck
     ret->cursor.is_some = at + 1 < state.count;
     ret->cursor.val = at + 1;
     return true;
+}
+
+void wasi_logging_logging_log(wasi_logging_logging_level_t level, plugin_string_t *context, plugin_string_t *message) {
+    (void)level, (void)context, (void)message;
 }
 
 static table_t directories;

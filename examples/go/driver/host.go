@@ -8,9 +8,9 @@ import (
 
 // Host is what the driver uses of dockside.
 type Host interface {
+	State
 	// Log writes a line of the plugin's log. The context says which part of the driver speaks.
 	Log(context, message string)
-	State
 	Directories
 	Config
 }

@@ -2,8 +2,39 @@ package driver
 
 import "testing"
 
+type directoriesDouble struct{ directories map[string]bool }
+
+type directory string
+
+func (d directory) Key() string { return string(d) }
+
+func (d *directoriesDouble) Log(context, message string) {}
+
+func (d *directoriesDouble) CreateDirectory(key string, mode uint32) (Directory, error) {
+	if d.directories == nil {
+		d.directories = map[string]bool{}
+	}
+	d.directories[key] = true
+	return directory(key), nil
+}
+
+func (d *directoriesDouble) OpenDirectory(key string) (Directory, error) {
+	if !d.directories[key] {
+		return nil, ErrNoDirectory
+	}
+	return directory(key), nil
+}
+
+func (d *directoriesDouble) RemoveDirectory(key string) error {
+	if !d.directories[key] {
+		return ErrNoDirectory
+	}
+	delete(d.directories, key)
+	return nil
+}
+
 func TestAVolumeLivesFromCreateToRemove(t *testing.T) {
-	host := newDouble()
+	host := &double{}
 	driver := Volume{host}
 	for _, mode := range []string{"0750", "750"} {
 		succeeds(t, driver.Create("data", map[string]string{"mode": mode}))
@@ -33,13 +64,13 @@ func TestAVolumeLivesFromCreateToRemove(t *testing.T) {
 }
 
 func TestTheSameNameWithOtherOptionsIsAnError(t *testing.T) {
-	driver := Volume{newDouble()}
+	driver := Volume{&double{}}
 	succeeds(t, driver.Create("data", map[string]string{"mode": "0750"}))
 	failsWith(t, AlreadyExists, driver.Create("data", map[string]string{"mode": "0700"}))
 }
 
 func TestAnOptionThatMakesNoSenseIsRefused(t *testing.T) {
-	driver := Volume{newDouble()}
+	driver := Volume{&double{}}
 	failsWith(t, InvalidArgument, driver.Create("data", map[string]string{"size": "1g"}))
 	for _, mode := range []string{"", "rwx", "0o755", "77777", "-1", "758"} {
 		failsWith(t, InvalidArgument, driver.Create("data", map[string]string{"mode": mode}))
@@ -47,7 +78,7 @@ func TestAnOptionThatMakesNoSenseIsRefused(t *testing.T) {
 }
 
 func TestADirectoryThatIsGoneDoesNotMakeDockerForgetTheVolume(t *testing.T) {
-	host := newDouble()
+	host := &double{}
 	driver := Volume{host}
 	succeeds(t, driver.Create("data", nil))
 	clear(host.directories)

@@ -15,8 +15,8 @@ class HostTestCase(unittest.TestCase):
         self.state: dict[str, bytes] = {}
         self.directories: set[str] = set()
         self.config: dict[str, str] = {}
-        self.replace(logging, "log", lambda level, context, message: None)
         self.replace(keyvalue, "open", lambda identifier: Bucket(self.state))
+        self.replace(logging, "log", lambda level, context, message: None)
         self.replace(directories, "create", self._create_directory)
         self.replace(directories, "open", self._open_directory)
         self.replace(directories, "remove", self._remove_directory)

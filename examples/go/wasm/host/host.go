@@ -13,7 +13,6 @@ import (
 	types "driver-example/wasm/imports/dockside_driver_types"
 	config "driver-example/wasm/imports/wasi_config_store"
 	keyvalue "driver-example/wasm/imports/wasi_keyvalue_store"
-	logging "driver-example/wasm/imports/wasi_logging_logging"
 )
 
 // Host is a driver.Host.
@@ -43,10 +42,6 @@ func Pairs(list []wit.Tuple2[string, string]) map[string]string {
 		pairs[pair.F0] = pair.F1
 	}
 	return pairs
-}
-
-func (Host) Log(context, message string) {
-	logging.Log(logging.Level_Info, context, message)
 }
 
 // bucket is the one that there is. It is closed with the instance, which serves one call.

@@ -9,7 +9,12 @@ import (
 
 	"driver-example/driver"
 	directories "driver-example/wasm/imports/dockside_host_directories"
+	logging "driver-example/wasm/imports/wasi_logging_logging"
 )
+
+func (Host) Log(context, message string) {
+	logging.Log(logging.Level_Info, context, message)
+}
 
 func (Host) CreateDirectory(key string, mode uint32) (driver.Directory, error) {
 	return directory(directories.Create(key, directories.Attributes{Mode: wit.Some(mode)}))

@@ -25,7 +25,6 @@ func convert(request authz.Request) driver.Request {
 	converted := driver.Request{
 		User:   request.User.SomeOr(""),
 		Method: request.Method,
-		URI:    request.Uri,
 		Path:   request.Path,
 	}
 	if request.Body.Tag() == authz.RequestBody_Json {

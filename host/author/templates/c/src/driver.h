@@ -30,8 +30,8 @@ bool fail(dockside_driver_types_error_t *error, dockside_driver_types_error_code
 {% if volume %}
 /* A line of the plugin's log. */
 void log_info(const char *context, text_t message);
-{% endif %}
 
+{% endif %}
 {% if volume or network or ipam %}
 /* The plugin's durable state. What a call writes becomes final when it succeeds. Each returns whether it worked, and fails as the driver does. */
 bool state_get(text_t key, bool *found, text_t *value, dockside_driver_types_error_t *error);
