@@ -108,7 +108,6 @@ fn new_project(word: &str) -> Result<PathBuf> {
     fs::create_dir_all(&base)?;
     run(Command::new(files::daemon()?)
         .args(["new", "example", "--kind", "volume,authz", "--lang", word])
-        .arg("--dir")
         .arg(&project))?;
     Ok(project)
 }

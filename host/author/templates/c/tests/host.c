@@ -132,6 +132,93 @@ bool dockside_host_directories_remove(plugin_string_t *key, dockside_host_direct
 }
 
 {% endif %}
+{% if network %}
+/* Handles are places in this list, counted from 1. A link without key is one that is gone. */
+static host_link_t links[MOST];
+static size_t link_count;
+
+static host_link_t *find_link(text_t key) {
+    for (size_t i = 0; i < link_count; i++)
+        if (links[i].key.ptr && text_equals(links[i].key, key)) return &links[i];
+    return NULL;
+}
+
+const host_link_t *host_link(const char *key) {
+    return find_link(text(key));
+}
+
+size_t host_link_count(void) {
+    size_t count = 0;
+    for (size_t i = 0; i < link_count; i++) count += links[i].key.ptr != NULL;
+    return count;
+}
+
+void host_reboot(void) {
+    link_count = 0;
+}
+
+static bool make_link(text_t key, text_t peer, const dockside_host_links_settings_t *settings, dockside_host_links_own_link_t *ret,
+                      dockside_host_links_error_t *error) {
+    error->code = DOCKSIDE_HOST_MACHINE_ERROR_CODE_ALREADY_EXISTS;
+    error->message = TEXT(text("there is a link "), key);
+    if (find_link(key) || link_count == MOST) return false;
+    links[link_count] = (host_link_t){.key = text_copy(key), .peer = text_copy(peer), .mtu = settings->mtu.is_some ? settings->mtu.val : 0};
+    ret->__handle = (int32_t)++link_count;
+    return true;
+}
+
+bool dockside_host_links_create(plugin_string_t *key, dockside_host_links_kind_t *kind, dockside_host_links_settings_t *settings,
+                                dockside_host_links_own_link_t *ret, dockside_host_links_error_t *error) {
+    (void)kind;
+    return make_link(*key, text(""), settings, ret, error);
+}
+
+bool dockside_host_links_create_pair(plugin_string_t *key, plugin_string_t *peer, dockside_host_links_settings_t *settings,
+                                     dockside_host_links_tuple2_own_link_own_link_t *ret, dockside_host_links_error_t *error) {
+    return make_link(*key, *peer, settings, &ret->f0, error) && make_link(*peer, *key, settings, &ret->f1, error);
+}
+
+bool dockside_host_links_open(plugin_string_t *key, dockside_host_links_own_link_t *ret, dockside_host_links_error_t *error) {
+    const host_link_t *link = find_link(*key);
+    error->code = DOCKSIDE_HOST_MACHINE_ERROR_CODE_NOT_FOUND;
+    error->message = TEXT(text("there is no link "), *key);
+    if (link) ret->__handle = (int32_t)(link - links) + 1;
+    return link != NULL;
+}
+
+bool dockside_host_links_delete(plugin_string_t *key, dockside_host_links_error_t *error) {
+    host_link_t *link = find_link(*key), *peer = link ? find_link(link->peer) : NULL;
+    error->code = DOCKSIDE_HOST_MACHINE_ERROR_CODE_NOT_FOUND;
+    error->message = TEXT(text("there is no link "), *key);
+    if (peer) peer->key.ptr = NULL;
+    if (link) link->key.ptr = NULL;
+    return link != NULL;
+}
+
+dockside_host_links_borrow_link_t dockside_host_links_borrow_link(dockside_host_links_own_link_t own) {
+    return (dockside_host_links_borrow_link_t){own.__handle};
+}
+
+bool dockside_host_links_method_link_set_master(dockside_host_links_borrow_link_t self, dockside_host_links_borrow_link_t *bridge,
+                                                dockside_host_links_error_t *error) {
+    (void)error;
+    links[self.__handle - 1].master = bridge ? bridge->__handle : 0;
+    return true;
+}
+
+bool dockside_host_links_method_link_add_address(dockside_host_links_borrow_link_t self, dockside_host_links_cidr_t *address,
+                                                 dockside_host_links_error_t *error) {
+    (void)address, (void)error;
+    links[self.__handle - 1].addresses++;
+    return true;
+}
+
+void wasi_random_random_get_random_bytes(uint64_t count, plugin_list_u8_t *ret) {
+    *ret = (plugin_list_u8_t){allocate(count, 1), count};
+    for (uint64_t i = 0; i < count; i++) ret->ptr[i] = (uint8_t)(0xf1 + i);
+}
+
+{% endif %}
 {% if authz %}
 static table_t configuration;
 
@@ -154,6 +241,9 @@ void host_reset(void) {
 {% endif %}
 {% if volume %}
     directories.count = 0;
+{% endif %}
+{% if network %}
+    link_count = 0;
 {% endif %}
 {% if authz %}
     configuration.count = 0;

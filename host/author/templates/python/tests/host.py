@@ -3,15 +3,15 @@
 import unittest
 from unittest import mock
 
-{% if volume %}
+{% if volume or network %}
 from componentize_py_types import Err
 {% endif %}
 {% if volume and network %}
-from wit_world.imports import directories, keyvalue, links, logging, random
+from wit_world.imports import directories, keyvalue, links, logging, machine, random
 {% elif volume %}
 from wit_world.imports import directories, keyvalue, logging
 {% elif network %}
-from wit_world.imports import keyvalue, links, random
+from wit_world.imports import keyvalue, links, machine, random
 {% elif ipam %}
 from wit_world.imports import keyvalue
 {% endif %}
@@ -30,6 +30,9 @@ class HostTestCase(unittest.TestCase):
 {% if volume %}
         self.directories: set[str] = set()
 {% endif %}
+{% if network %}
+        self.links: dict[str, Link] = {}
+{% endif %}
 {% if authz %}
         self.config: dict[str, str] = {}
 {% endif %}
@@ -41,6 +44,13 @@ class HostTestCase(unittest.TestCase):
         self.replace(directories, "create", self._create_directory)
         self.replace(directories, "open", self._open_directory)
         self.replace(directories, "remove", self._remove_directory)
+{% endif %}
+{% if network %}
+        self.replace(random, "get_random_bytes", lambda count: bytes(range(0xF1, 0xF1 + count)))
+        self.replace(links, "create", self._create_link)
+        self.replace(links, "create_pair", self._create_pair)
+        self.replace(links, "open", self._open_link)
+        self.replace(links, "delete", self._delete_link)
 {% endif %}
 {% if authz %}
         self.replace(config, "get", self.config.get)
@@ -73,6 +83,29 @@ class HostTestCase(unittest.TestCase):
     def _remove_directory(self, key: str) -> None:
         self._open_directory(key)
         self.directories.remove(key)
+{% endif %}
+{% if network %}
+
+    def _create_link(self, key: str, kind: links.Kind, settings: links.Settings) -> object:
+        if key in self.links:
+            raise Err(machine.Error(machine.ErrorCode.ALREADY_EXISTS, f"there is a link {key}"))
+        self.links[key] = Link(key, settings)
+        return self.links[key]
+
+    def _create_pair(self, key: str, peer: str, settings: links.Settings) -> tuple[object, object]:
+        pair = (self._create_link(key, None, settings), self._create_link(peer, None, settings))
+        for link in pair:
+            link.ends = (key, peer)
+        return pair
+
+    def _open_link(self, key: str) -> object:
+        if key not in self.links:
+            raise Err(machine.Error(machine.ErrorCode.NOT_FOUND, f"there is no link {key}"))
+        return self.links[key]
+
+    def _delete_link(self, key: str) -> None:
+        for end in self._open_link(key).ends:
+            del self.links[end]
 {% endif %}
 {% if volume or network or ipam %}
 
@@ -112,4 +145,26 @@ class Directory(directories.Directory):
 
     def key(self) -> str:
         return self._key
+{% endif %}
+{% if network %}
+
+
+class Link(links.Link):
+    """A link, with what was done to it."""
+
+    def __init__(self, key: str, settings: links.Settings) -> None:
+        self._key = key
+        self.settings = settings
+        self.ends: tuple[str, ...] = (key,)
+        self.addresses: list[object] = []
+        self.master: str | None = None
+
+    def key(self) -> str:
+        return self._key
+
+    def set_master(self, bridge: links.Link | None) -> None:
+        self.master = bridge.key() if bridge else None
+
+    def add_address(self, address: object) -> None:
+        self.addresses.append(address)
 {% endif %}
