@@ -110,11 +110,15 @@ static network_t network_of(text_t record) {
     return network;
 }
 
-static subnet_t gateway_of(text_t record, uint32_t index) {
-    subnet_t gateway;
-    size_t at = sizeof(network_t) + (network_of(record).pools + index) * sizeof gateway;
-    memcpy(&gateway, record.ptr + at, sizeof gateway);
-    return gateway;
+/* One of the subnets, and behind them of the gateways. */
+static subnet_t part_of(text_t record, size_t index) {
+    subnet_t part;
+    memcpy(&part, record.ptr + sizeof(network_t) + index * sizeof part, sizeof part);
+    return part;
+}
+
+static subnet_t gateway_of(text_t record, size_t index) {
+    return part_of(record, network_of(record).pools + index);
 }
 
 static text_t network_record(const ipam_t *ipv4, const ipam_t *ipv6, bool internal, uint32_t mtu) {
@@ -157,6 +161,41 @@ static bool bridge_of(text_t id, text_t record, dockside_host_links_borrow_link_
     return true;
 }
 
+static bool is_inside(subnet_t pool, const dockside_host_addresses_cidr_t *cidr, dockside_driver_types_error_t *error) {
+    subnet_t address = subnet_of(cidr);
+    return subnet_contains(pool, subnet(address.address, address.v6 ? 128 : 32, address.v6)) ||
+           fail(error, DOCKSIDE_DRIVER_TYPES_ERROR_CODE_INVALID_ARGUMENT,
+                TEXT(subnet_text(address), text(" is not in the subnet "), subnet_text(pool)));
+}
+
+static bool is_free(subnet_t pool, dockside_driver_types_error_t *error) {
+    plugin_list_string_t networks;
+    if (!state_keys("networks/", &networks, error)) return false;
+    for (size_t i = 0; i < networks.len; i++) {
+        text_t record;
+        if (!find_network(networks.ptr[i], &record, error)) return false;
+        for (size_t at = 0; at < network_of(record).pools; at++)
+            if (subnet_overlaps(part_of(record, at), pool))
+                return fail(error, DOCKSIDE_DRIVER_TYPES_ERROR_CODE_IN_USE,
+                            TEXT(subnet_text(pool), text(" overlaps with "), subnet_text(part_of(record, at)), text(" of another network")));
+    }
+    return true;
+}
+
+/* Addresses that do not fit together make a network that does not work. */
+static bool check_addresses(const ipam_t *given, dockside_driver_types_error_t *error) {
+    for (size_t i = 0; i < given->len; i++) {
+        const exports_dockside_driver_network_ipam_data_t *data = &given->ptr[i];
+        if (!data->pool.is_some) continue;
+        subnet_t pool = subnet_of(&data->pool.val);
+        if (data->gateway.is_some && !is_inside(pool, &data->gateway.val, error)) return false;
+        for (size_t aux = 0; aux < data->aux_addresses.len; aux++)
+            if (!is_inside(pool, &data->aux_addresses.ptr[aux].f1, error)) return false;
+        if (!is_free(pool, error)) return false;
+    }
+    return true;
+}
+
 void exports_dockside_driver_network_get_capabilities(exports_dockside_driver_network_network_capabilities_t *ret) {
     *ret = (exports_dockside_driver_network_network_capabilities_t){.scope = DOCKSIDE_DRIVER_TYPES_SCOPE_LOCAL};
 }
@@ -173,7 +212,7 @@ bool exports_dockside_driver_network_create_network(plugin_string_t *id, exports
         return text_equals(before, wanted) ||
                fail(error, DOCKSIDE_DRIVER_TYPES_ERROR_CODE_ALREADY_EXISTS,
                     TEXT(text("network "), *id, text(" exists already, with other options or addresses")));
-    return bridge_of(*id, wanted, &bridge, error) && state_set(key, wanted, error);
+    return check_addresses(ipv4, error) && check_addresses(ipv6, error) && bridge_of(*id, wanted, &bridge, error) && state_set(key, wanted, error);
 }
 
 bool exports_dockside_driver_network_delete_network(plugin_string_t *id, exports_dockside_driver_network_error_t *error) {

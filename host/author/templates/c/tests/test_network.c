@@ -14,6 +14,15 @@ static dockside_host_addresses_cidr_t cidr(unsigned n) {
     return wit_cidr(subnet((number_t)0x0a000000 + n, 24, false));
 }
 
+/* A network with the subnet and the gateway 10.0.0.N. */
+static bool create_with(text_t id, unsigned pool, uint8_t prefix, unsigned gateway) {
+    exports_dockside_driver_network_network_options_t options = {.internal = false};
+    exports_dockside_driver_network_ipam_data_t data = {
+        .pool = {true, wit_cidr(subnet((number_t)0x0a000000 + pool, prefix, false))}, .gateway = {true, cidr(gateway)}};
+    exports_dockside_driver_network_list_ipam_data_t ipv4 = {&data, 1}, ipv6 = {NULL, 0};
+    return exports_dockside_driver_network_create_network(&id, &options, &ipv4, &ipv6, &error);
+}
+
 static bool create(const char *option, const char *value, bool internal) {
     exports_dockside_driver_network_key_value_t given = {text(option), text(value)};
     exports_dockside_driver_network_network_options_t options = {.generic = {&given, *option != 0}, .internal = internal};
@@ -101,6 +110,13 @@ static void a_bridge_that_went_with_a_restart_of_the_machine_is_made_again(void)
     CHECK(host_link("container/end")->mtu == 1400);
 }
 
+static void addresses_that_do_not_fit_together_are_refused(void) {
+    CHECK(create("", "", false));
+    CHECK(fails_with(DOCKSIDE_DRIVER_TYPES_ERROR_CODE_IN_USE, create_with(text("other"), 128, 25, 129)));
+    CHECK(fails_with(DOCKSIDE_DRIVER_TYPES_ERROR_CODE_INVALID_ARGUMENT, create_with(text("other"), 256, 24, 513)));
+    CHECK(create_with(text("other"), 256, 24, 257));
+}
+
 static void what_makes_no_sense_or_is_not_there_is_refused(void) {
     static const char *const options[][2] = {{MTU, "67"}, {MTU, "65536"}, {MTU, "x"}, {MTU, ""}, {"colour", "red"}};
     exports_dockside_driver_network_endpoint_interface_t made;
@@ -125,5 +141,6 @@ int main(void) {
     RUN(the_same_id_with_other_properties_is_an_error);
     RUN(a_network_takes_its_endpoints_along);
     RUN(a_bridge_that_went_with_a_restart_of_the_machine_is_made_again);
+    RUN(addresses_that_do_not_fit_together_are_refused);
     RUN(what_makes_no_sense_or_is_not_there_is_refused);
 }

@@ -42,8 +42,14 @@ type Network struct {
 type NetworkRequest struct {
 	Options  map[string]string
 	Internal bool
-	Pools    []netip.Prefix
-	Gateways []netip.Prefix
+	IPAM     []Addresses
+}
+
+// Addresses are what IPAM gave to a network for one subnet. What it did not give is invalid.
+type Addresses struct {
+	Subnet    netip.Prefix
+	Gateway   netip.Prefix
+	Auxiliary []netip.Prefix
 }
 
 // Endpoint is what Docker knows of one. What it does not know is invalid, or nil.
@@ -83,7 +89,15 @@ func (d Network) CreateNetwork(id string, request NetworkRequest) error {
 	if err != nil {
 		return err
 	}
-	wanted := network{request.Pools, request.Gateways, request.Internal, mtu}
+	wanted := network{Internal: request.Internal, MTU: mtu}
+	for _, data := range request.IPAM {
+		if data.Subnet.IsValid() {
+			wanted.Pools = append(wanted.Pools, data.Subnet)
+		}
+		if data.Gateway.IsValid() {
+			wanted.Gateways = append(wanted.Gateways, data.Gateway)
+		}
+	}
 	known, err := d.networks().get(id)
 	switch {
 	case err != nil:
@@ -92,6 +106,9 @@ func (d Network) CreateNetwork(id string, request NetworkRequest) error {
 		return nil
 	case known != nil:
 		return fail(AlreadyExists, "network %s exists already, with other options or addresses", id)
+	}
+	if err := d.check(request.IPAM); err != nil {
+		return err
 	}
 	if _, err := d.bridge(id, &wanted); err != nil {
 		return err
@@ -209,6 +226,38 @@ func (d Network) Leave(id, endpointID string) error {
 	}
 	known.Sandbox = nil
 	return d.endpoints().put(key, *known)
+}
+
+// check fails for addresses that do not fit together, which make a network that does not work.
+func (d Network) check(given []Addresses) error {
+	ids, err := d.networks().keys()
+	if err != nil {
+		return err
+	}
+	var taken []netip.Prefix
+	for _, id := range ids {
+		other, err := d.find(id)
+		if err != nil {
+			return err
+		}
+		taken = append(taken, other.Pools...)
+	}
+	for _, data := range given {
+		if !data.Subnet.IsValid() {
+			continue
+		}
+		for _, address := range append([]netip.Prefix{data.Gateway}, data.Auxiliary...) {
+			if address.IsValid() && !data.Subnet.Contains(address.Addr()) {
+				return fail(InvalidArgument, "%s is not in the subnet %s", address, data.Subnet)
+			}
+		}
+		for _, other := range taken {
+			if other.Overlaps(data.Subnet) {
+				return fail(InUse, "%s overlaps with %s of another network", data.Subnet, other)
+			}
+		}
+	}
+	return nil
 }
 
 func (d Network) networks() table[network] {

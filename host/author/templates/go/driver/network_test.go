@@ -70,9 +70,12 @@ func request(options map[string]string, internal bool) NetworkRequest {
 	return NetworkRequest{
 		Options:  options,
 		Internal: internal,
-		Pools:    []netip.Prefix{netip.MustParsePrefix("10.0.0.0/24")},
-		Gateways: []netip.Prefix{netip.MustParsePrefix("10.0.0.1/24")},
+		IPAM:     []Addresses{addresses("10.0.0.0/24", "10.0.0.1/24")},
 	}
+}
+
+func addresses(subnet, gateway string) Addresses {
+	return Addresses{Subnet: netip.MustParsePrefix(subnet), Gateway: netip.MustParsePrefix(gateway)}
 }
 
 func at(address string) Endpoint {
@@ -174,6 +177,17 @@ func TestABridgeThatWentWithARestartOfTheMachineIsMadeAgain(t *testing.T) {
 			t.Errorf("%s is %+v", key, host.links[key])
 		}
 	}
+}
+
+func TestAddressesThatDoNotFitTogetherAreRefused(t *testing.T) {
+	driver := Network{&double{}}
+	succeeds(t, driver.CreateNetwork("net", request(nil, false)))
+	other := func(subnet, gateway string) error {
+		return driver.CreateNetwork("other", NetworkRequest{IPAM: []Addresses{addresses(subnet, gateway)}})
+	}
+	failsWith(t, InUse, other("10.0.0.128/25", "10.0.0.129/25"))
+	failsWith(t, InvalidArgument, other("10.0.1.0/24", "10.0.2.1/24"))
+	succeeds(t, other("10.0.1.0/24", "10.0.1.1/24"))
 }
 
 func TestANetworkThatMakesNoSenseOrIsNotThereIsRefused(t *testing.T) {

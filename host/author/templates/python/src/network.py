@@ -109,6 +109,21 @@ def mtu_of(options: NetworkOptions) -> int | None:
     return mtu
 
 
+def check_addresses(data: list[IpamData]) -> None:
+    """Fails for addresses that do not fit together, which make a network that does not work."""
+    taken = [ip_interface(pool).network for _, other in NETWORKS.items() for pool in other.pools]
+    for one in data:
+        if one.pool is None:
+            continue
+        subnet = interface_of(one.pool).network
+        for address in filter(None, [one.gateway, *(aux for _, aux in one.aux_addresses)]):
+            if interface_of(address).ip not in subnet:
+                raise failure(ErrorCode.INVALID_ARGUMENT, f"{interface_of(address)} is not in the subnet {subnet}")
+        for other in taken:
+            if other.version == subnet.version and other.overlaps(subnet):
+                raise failure(ErrorCode.IN_USE, f"{subnet} overlaps with {other} of another network")
+
+
 def find_network(network_id: str) -> NetworkRecord:
     network = NETWORKS.get(network_id)
     if network is None:
@@ -183,6 +198,7 @@ class Network(exports.Network):
             raise failure(
                 ErrorCode.ALREADY_EXISTS, f"network {network_id} exists already, with other options or addresses"
             )
+        check_addresses(data)
         with asking_the_host():
             bridge_of(network_id, wanted)
         NETWORKS.put(network_id, wanted)

@@ -82,6 +82,17 @@ class NetworkTest(HostTestCase):
         self.assertEqual(self.links["bridge/net"].settings.mtu, 1400)
         self.assertEqual(self.links["container/end"].settings.mtu, 1400)
 
+    def test_addresses_that_do_not_fit_together_are_refused(self) -> None:
+        self.create()
+
+        def other(pool: str, gateway: str) -> None:
+            data = [IpamData("local", cidr(pool), cidr(gateway), aux_addresses=[])]
+            self.driver.create_network("other", NetworkOptions([], None, False, False, "{}"), data, [])
+
+        self.assert_fails(ErrorCode.IN_USE, other, "10.0.0.128/25", "10.0.0.129/25")
+        self.assert_fails(ErrorCode.INVALID_ARGUMENT, other, "10.0.1.0/24", "10.0.2.1/24")
+        other("10.0.1.0/24", "10.0.1.1/24")
+
     def test_what_makes_no_sense_or_is_not_there_is_refused(self) -> None:
         for option in [(MTU, "67"), (MTU, "x"), (MTU, ""), ("colour", "red")]:
             with self.subTest(option=option):

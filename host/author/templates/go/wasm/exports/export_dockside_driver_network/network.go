@@ -22,12 +22,11 @@ func GetCapabilities() network.NetworkCapabilities {
 func CreateNetwork(id string, options network.NetworkOptions, ipv4, ipv6 []network.IpamData) wit.Result[wit.Unit, network.Error] {
 	request := driver.NetworkRequest{Options: host.Pairs(options.Generic), Internal: options.Internal}
 	for _, data := range append(ipv4, ipv6...) {
-		if data.Pool.IsSome() {
-			request.Pools = append(request.Pools, host.Prefix(data.Pool))
+		addresses := driver.Addresses{Subnet: host.Prefix(data.Pool), Gateway: host.Prefix(data.Gateway)}
+		for _, auxiliary := range data.AuxAddresses {
+			addresses.Auxiliary = append(addresses.Auxiliary, host.Prefix(wit.Some(auxiliary.F1)))
 		}
-		if data.Gateway.IsSome() {
-			request.Gateways = append(request.Gateways, host.Prefix(data.Gateway))
-		}
+		request.IPAM = append(request.IPAM, addresses)
 	}
 	return host.Done(plugin.CreateNetwork(id, request))
 }
