@@ -78,6 +78,15 @@ pub trait Control: Send + Sync {
     /// The fault cannot be ended.
     fn mend(&self) -> Result<(), String>;
 
+    /// Deletes the plugin's state while it does not run.
+    ///
+    /// # Errors
+    ///
+    /// That cannot be done here; the text is a reason to skip.
+    fn forget(&self) -> Result<(), String> {
+        Err("it is not known where the plugin keeps its state".into())
+    }
+
     /// Everything that the plugin has logged so far.
     fn log(&self) -> String;
 
@@ -312,6 +321,10 @@ impl Control for Started {
 
     fn mend(&self) -> Result<(), String> {
         Self::hook("mend", self.hooks.mend.as_ref())
+    }
+
+    fn forget(&self) -> Result<(), String> {
+        Self::hook("forget", self.hooks.forget.as_ref())
     }
 
     fn log(&self) -> String {

@@ -47,6 +47,8 @@ pub struct Hooks {
     pub mend: Option<String>,
     /// Restarts the Docker Engine of the checks that have one, and waits until it answers.
     pub restart_engine: Option<String>,
+    /// Deletes the plugin's state. It does not run meanwhile.
+    pub forget: Option<String>,
 }
 
 impl Profile {

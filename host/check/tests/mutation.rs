@@ -92,6 +92,17 @@ fn an_address_manager_that_wants_replays_and_ethernet_addresses_passes_every_che
     }
 }
 
+/// What a driver of scope local has no part in.
+#[test]
+fn a_network_driver_of_scope_global_without_ports_passes_its_checks() {
+    let own = ["N01", "N02", "N25", "N28"];
+    let arguments = ["--with", "global", "--only", &own.join(",")].map(str::to_owned);
+    let verdicts = run_as(&arguments);
+    for id in own {
+        assert_eq!(verdicts[id].0, "pass", "{id}: {verdicts:#?}");
+    }
+}
+
 #[test]
 fn each_broken_plugin_fails_its_own_check_and_no_other() {
     let root = rustix::process::geteuid().is_root();

@@ -1,5 +1,4 @@
 //! Networks and endpoints as the engine makes and unmakes them.
-#![allow(dead_code)]
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -70,6 +69,12 @@ impl Subnet {
             "Pool": self.pool.to_string(),
         })
     }
+}
+
+/// The file of a sandbox that is not there yet: engines before 28.0 send `Join` before they make it.
+pub(super) fn absent(bench: &Bench) -> String {
+    let end: String = bench.id().chars().skip(52).collect();
+    format!("/var/run/docker/netns/{end}")
 }
 
 fn next() -> u32 {
@@ -248,7 +253,7 @@ impl Endpoint<'_> {
         )
     }
 
-    /// `Join`, with the file of a sandbox that is not there yet, as engines before 28.0 do.
+    /// `Join`, with the file of a sandbox.
     pub(super) fn join(&self, key: &str) -> Answer {
         self.call("Join", json!({"SandboxKey": key, "Options": self.options}))
     }
@@ -310,7 +315,17 @@ impl Endpoint<'_> {
             )));
         }
         let addresses = [&self.address, &self.address6];
-        let mut routes = Vec::new();
+        let mut routes: Vec<(String, Option<String>)> = Vec::new();
+        let fixed = joined
+            .json()
+            .and_then(|says| says.get("StaticRoutes")?.as_array());
+        for route in fixed.into_iter().flatten() {
+            let text = |name: &str| route.get(name).and_then(Value::as_str);
+            let next = text("NextHop").filter(|next| !next.is_empty());
+            if let Some(destination) = text("Destination") {
+                routes.push((destination.to_owned(), next.map(str::to_owned)));
+            }
+        }
         for gateway in ["/Gateway", "/GatewayIPv6"] {
             if let Ok(gateway) = joined.text(gateway).parse::<IpAddr>() {
                 routes.push(("default".to_owned(), Some(gateway.to_string())));

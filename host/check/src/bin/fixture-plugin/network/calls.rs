@@ -14,6 +14,7 @@ type Done = Result<Value, String>;
 pub(crate) struct Call<'a> {
     pub(crate) breaks: &'a Breaks,
     pub(crate) store: &'a Store,
+    pub(crate) prefix: &'a str,
     pub(crate) state: &'a mut State,
     /// What is made fails when it has been made.
     pub(crate) failing: bool,
@@ -49,7 +50,7 @@ impl Call<'_> {
         }
         let net = Net {
             asked,
-            bridge: links::name(),
+            bridge: links::name(self.prefix),
             mtu: wishes.mtu,
             note: wishes.note,
             pools: wishes.pools,
@@ -61,7 +62,7 @@ impl Call<'_> {
         self.state.networks.insert(id.to_owned(), net);
         self.save()?;
         let net = self.network(id)?;
-        let mut made = net.make();
+        let mut made = net.make(self.breaks);
         if self.failing {
             net.unmake();
             made = Err("the backend fails".into());
@@ -101,6 +102,14 @@ impl Call<'_> {
             .values()
             .max()
             .map_or(4096, |vni| vni + 1);
+        let next = if self.breaks.on("N28") {
+            rand::random()
+        } else {
+            next
+        };
+        if self.breaks.on("N28") {
+            self.state.allocated.remove(id);
+        }
         let vni = *self.state.allocated.entry(id.to_owned()).or_insert(next);
         self.saved(json!({"Options": {"vni": vni.to_string()}}))
     }
@@ -114,8 +123,11 @@ impl Call<'_> {
     pub(crate) fn create_endpoint(&mut self, request: &Value) -> Done {
         let (network, id) = (text(request, "NetworkID")?, text(request, "EndpointID")?);
         let asked = parts(request, &["Interface", "Options"]);
+        if self.breaks.on("N14") && !self.state.networks.contains_key(network) {
+            return Ok(json!({}));
+        }
         let net = self.network(network)?;
-        if let Some(endpoint) = net.endpoints.get(id) {
+        if let Some(endpoint) = net.endpoints.get(id).filter(|_| !self.breaks.on("N15")) {
             return if endpoint.asked == asked {
                 Ok(json!({"Interface": endpoint.given}))
             } else {
@@ -133,7 +145,11 @@ impl Call<'_> {
         let mac = match interface.get("MacAddress").and_then(Value::as_str) {
             Some(mac) if !mac.is_empty() => mac.to_owned(),
             _ => {
-                let mac = links::mac();
+                let mac = if self.breaks.on("N12") {
+                    format!("02:42:64:65:00:{:02x}", rand::random::<u8>())
+                } else {
+                    links::mac()
+                };
                 given.insert("MacAddress".into(), json!(mac));
                 mac
             }
@@ -149,17 +165,31 @@ impl Call<'_> {
                 } else {
                     "AddressIPv6"
                 };
-                given.insert(field.into(), json!(address.to_string()));
+                let text = if self.breaks.on("N13") {
+                    address.addr().to_string()
+                } else {
+                    address.to_string()
+                };
+                given.insert(field.into(), json!(text));
                 addresses.push(address);
             }
         }
+        if self.breaks.on("N11") {
+            given.extend(interface.as_object().cloned().unwrap_or_default());
+        }
+        let (outer, inner) = if self.breaks.on("N16") {
+            let start: String = id.chars().take(12).collect();
+            (format!("fo{start}"), format!("fi{start}"))
+        } else {
+            (links::name(self.prefix), links::name(self.prefix))
+        };
         let endpoint = Endpoint {
             asked,
             given: Value::Object(given.clone()),
             mac,
             addresses,
-            outer: links::name(),
-            inner: links::name(),
+            outer,
+            inner,
             sandbox: None,
             table: None,
             whole: false,
@@ -170,7 +200,9 @@ impl Call<'_> {
         self.save()?;
         let mut made = endpoint.make(&bridge, mtu);
         if self.failing {
-            endpoint.unmake();
+            if !self.breaks.on("N29") {
+                endpoint.unmake();
+            }
             made = Err("the backend fails".into());
         }
         let endpoints = self.endpoints(network)?;
@@ -181,14 +213,21 @@ impl Call<'_> {
         }
         self.save()?;
         made?;
+        if self.breaks.on("N32") {
+            self.forget(network, id)?;
+        }
         Ok(json!({"Interface": given}))
     }
 
     pub(crate) fn delete_endpoint(&mut self, request: &Value) -> Done {
         let (network, id) = (text(request, "NetworkID")?, text(request, "EndpointID")?);
+        let late = self.breaks.on("N22");
         if let Ok(endpoints) = self.endpoints(network)
             && let Some(endpoint) = endpoints.get(id)
         {
+            if late && !links::is_here(&endpoint.outer) {
+                return Err(format!("cannot find device {}", endpoint.outer));
+            }
             endpoint.unmake();
             endpoints.remove(id);
         }
@@ -196,7 +235,11 @@ impl Call<'_> {
     }
 
     pub(crate) fn info(&mut self, request: &Value) -> Done {
-        self.endpoint(request)?;
+        if self.breaks.on("N24") {
+            self.network(text(request, "NetworkID")?)?;
+        } else {
+            self.endpoint(request)?;
+        }
         Ok(json!({"Value": {}}))
     }
 
@@ -205,8 +248,18 @@ impl Call<'_> {
         let net = self.network(text(request, "NetworkID")?)?;
         let gateways = (net.gateway(true), net.gateway(false));
         let (bridge, mtu) = (net.bridge.clone(), net.mtu);
+        let breaks = self.breaks;
+        if breaks.on("N21") {
+            self.one_for_each(&key);
+        }
+        if breaks.on("N31") {
+            let _ = std::fs::write("/proc/sys/net/ipv4/conf/all/rp_filter", "2");
+        }
+        if breaks.on("N34") {
+            stray();
+        }
         let endpoint = self.endpoint(request)?;
-        if endpoint.sandbox.is_some() {
+        if endpoint.sandbox.is_some() && !breaks.on("N20") {
             return Err("the endpoint is in a container already".into());
         }
         if !links::is_here(&endpoint.inner) {
@@ -216,7 +269,13 @@ impl Call<'_> {
         }
         endpoint.sandbox = Some(key);
         let mut answer = Map::new();
-        let name = json!({"SrcName": endpoint.inner, "DstPrefix": "eth"});
+        let wished = endpoint
+            .asked
+            .pointer("/1/com.docker.network.endpoint.ifname")
+            .and_then(Value::as_str)
+            .filter(|_| breaks.on("N18"));
+        let prefix = if breaks.on("N17") { "" } else { "eth" };
+        let name = json!({"SrcName": wished.unwrap_or(&endpoint.inner), "DstPrefix": prefix});
         answer.insert("InterfaceName".into(), name);
         answer.insert("StaticRoutes".into(), json!([]));
         answer.insert("DisableGatewayService".into(), json!(true));
@@ -227,7 +286,8 @@ impl Call<'_> {
                 .any(|own| own.addr().is_ipv4() == is_v4)
         };
         if let Some(gateway) = gateways.0.filter(|_| has(true)) {
-            answer.insert("Gateway".into(), json!(gateway.to_string()));
+            let length = if breaks.on("N19") { "/24" } else { "" };
+            answer.insert("Gateway".into(), json!(format!("{gateway}{length}")));
         }
         if let Some(gateway) = gateways.1.filter(|_| has(false)) {
             answer.insert("GatewayIPv6".into(), json!(gateway.to_string()));
@@ -238,22 +298,30 @@ impl Call<'_> {
     pub(crate) fn leave(&mut self, request: &Value) -> Done {
         text(request, "NetworkID")?;
         text(request, "EndpointID")?;
-        if let Ok(endpoint) = self.endpoint(request) {
-            endpoint.sandbox = None;
+        let twice = self.breaks.on("N23");
+        if let Ok(endpoint) = self.endpoint(request)
+            && endpoint.sandbox.take().is_none()
+            && twice
+        {
+            return Err("the endpoint is in no container".into());
         }
         self.saved(json!({}))
     }
 
     pub(crate) fn program(&mut self, request: &Value) -> Done {
+        let prefix = self.prefix;
         let endpoint = self.endpoint(request)?;
         let rules = request::rules(request, &endpoint.addresses)?;
         if rules.is_empty() {
             return self.revoke(request);
         }
-        let table = endpoint.table.clone().unwrap_or_else(links::name);
+        let table = endpoint
+            .table
+            .clone()
+            .unwrap_or_else(|| links::name(prefix));
         endpoint.table = Some(table.clone());
         self.save()?;
-        links::put_rules(&table, &rules)?;
+        links::put_rules(&table, &rules, self.breaks)?;
         Ok(json!({}))
     }
 
@@ -266,6 +334,25 @@ impl Call<'_> {
             links::drop_rules(&table);
         }
         self.saved(json!({}))
+    }
+
+    /// A mistake: what is kept by the container has room for one network.
+    fn one_for_each(&mut self, key: &str) {
+        let nets = self.state.networks.values_mut();
+        for endpoint in nets.flat_map(|net| net.endpoints.values_mut()) {
+            if endpoint.sandbox.as_deref() == Some(key) {
+                endpoint.outer.push('x');
+            }
+        }
+    }
+
+    /// A mistake: what was made is in memory alone.
+    fn forget(&self, network: &str, id: &str) -> Result<(), String> {
+        let mut saved: State = self.store.load()?;
+        if let Some(net) = saved.networks.get_mut(network) {
+            net.endpoints.remove(id);
+        }
+        self.store.save(&saved)
     }
 
     fn network(&self, id: &str) -> Result<&Net, String> {
@@ -313,6 +400,19 @@ fn parts(request: &Value, fields: &[&str]) -> Value {
             other => other.cloned().unwrap_or(Value::Null),
         })
         .collect()
+}
+
+/// A mistake: a thread that stays in a namespace which is not the plugin's.
+fn stray() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        std::thread::spawn(|| {
+            let _ = nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET);
+            loop {
+                std::thread::park();
+            }
+        });
+    });
 }
 
 fn is_station(mac: &str) -> bool {

@@ -1,14 +1,48 @@
 //! Links and rules of the machine, made by the programs of iproute2 and nftables. Without root there are none.
 
+use std::collections::BTreeSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Write;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use ipnet::IpNet;
 use rand::Rng;
 
-/// A name for a link that no other has: at most 15 bytes are possible, and IDs may begin alike.
-pub(crate) fn name() -> String {
-    format!("fx{:012x}", rand::rng().random::<u64>() & 0xffff_ffff_ffff)
+use crate::breaks::Breaks;
+
+/// The start of the names of everything that the plugin with its state in `dir` makes.
+pub(crate) fn prefix(dir: &Path) -> String {
+    let mut hasher = DefaultHasher::new();
+    dir.hash(&mut hasher);
+    format!("fx{:04x}", hasher.finish() & 0xffff)
+}
+
+/// A name that no other link has: at most 15 bytes are possible, and IDs may begin alike.
+pub(crate) fn name(prefix: &str) -> String {
+    let number = rand::rng().random::<u64>() & 0xf_ffff_ffff;
+    format!("{prefix}{number:09x}")
+}
+
+/// Deletes the links and tables with this start of their names that nobody knows any more.
+pub(crate) fn sweep(prefix: &str, known: &BTreeSet<String>) {
+    let listed = |program: &str, arguments: &[&str]| {
+        let output = Command::new(program).args(arguments).output();
+        let text = output.map(|output| output.stdout).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text).into_owned();
+        text.split([' ', '@', '\n', ':'])
+            .filter(|word| word.starts_with(prefix) && !known.contains(*word))
+            .map(str::to_owned)
+            .collect::<BTreeSet<String>>()
+    };
+    if is_root() {
+        for link in listed("ip", &["-o", "link"]) {
+            delete(&link);
+        }
+        for table in listed("nft", &["list", "tables"]) {
+            drop_rules(&table);
+        }
+    }
 }
 
 /// A locally administered Ethernet address of one station.
@@ -24,6 +58,7 @@ pub(crate) fn bridge(
     mtu: Option<u32>,
     note: Option<&str>,
     gateways: &[IpNet],
+    breaks: &Breaks,
 ) -> Result<(), String> {
     let mtu = mtu.map(|mtu| format!("mtu {mtu}")).unwrap_or_default();
     let mut lines = vec![format!("link add {name} {mtu} type bridge")];
@@ -36,6 +71,11 @@ pub(crate) fn bridge(
         lines.push(format!("address add {gateway} dev {name} {nodad}"));
     }
     lines.push(format!("link set {name} up"));
+    if let Some(note) = note.filter(|_| breaks.on("N36")) {
+        lines.push(format!("link set dev {name} alias {note}"));
+        let _ = ip(&lines);
+        return Ok(());
+    }
     let made = ip(&lines).and_then(|()| match note {
         // By itself: what a user wrote is no command.
         Some(note) if is_root() => run("ip", &["link", "set", "dev", name, "alias", note], ""),
@@ -80,10 +120,15 @@ pub(crate) fn delete(name: &str) {
 }
 
 /// Makes a table hold these rules and no others.
-pub(crate) fn put_rules(table: &str, rules: &[String]) -> Result<(), String> {
+pub(crate) fn put_rules(table: &str, rules: &[String], breaks: &Breaks) -> Result<(), String> {
     let rules = rules.join("\n");
+    let fresh = if breaks.on("N26") {
+        String::new()
+    } else {
+        format!("table inet {table}\ndelete table inet {table}\n")
+    };
     let text = format!(
-        "table inet {table}\ndelete table inet {table}\ntable inet {table} {{\nchain published {{\ntype nat hook prerouting priority dstnat\n{rules}\n}}\n}}\n"
+        "{fresh}table inet {table} {{\nchain published {{\ntype nat hook prerouting priority dstnat\n{rules}\n}}\n}}\n"
     );
     nft(&text)
 }

@@ -73,7 +73,8 @@ impl Wishes {
                         Some(mtu.ok_or_else(|| format!("option mtu={value:?}: say 68 to 65535"))?);
                 }
                 "note" => {
-                    if value.len() > 200 || value.chars().any(char::is_control) {
+                    let odd = value.len() > 200 || value.chars().any(char::is_control);
+                    if odd && !breaks.on("N36") {
                         return Err("option note: at most 200 bytes on one line".into());
                     }
                     wishes.note = Some(value.to_owned()).filter(|note| !note.is_empty());

@@ -1,6 +1,6 @@
 //! What the networks are, as it is saved.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::links;
+use crate::breaks::Breaks;
 
 /// All networks, by their IDs.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -70,6 +71,21 @@ impl State {
     }
 }
 
+impl State {
+    /// The names of all links and tables.
+    pub(crate) fn names(&self) -> BTreeSet<String> {
+        let mut all = BTreeSet::new();
+        for net in self.networks.values() {
+            all.insert(net.bridge.clone());
+            for endpoint in net.endpoints.values() {
+                all.extend([endpoint.outer.clone(), endpoint.inner.clone()]);
+                all.extend(endpoint.table.clone());
+            }
+        }
+        all
+    }
+}
+
 impl Net {
     /// The gateway of a family, as containers use it.
     pub(crate) fn gateway(&self, is_v4: bool) -> Option<IpAddr> {
@@ -95,8 +111,14 @@ impl Net {
             .ok_or_else(|| format!("pool {pool} has no free address"))
     }
 
-    pub(crate) fn make(&self) -> Result<(), String> {
-        links::bridge(&self.bridge, self.mtu, self.note.as_deref(), &self.gateways)
+    pub(crate) fn make(&self, breaks: &Breaks) -> Result<(), String> {
+        links::bridge(
+            &self.bridge,
+            self.mtu,
+            self.note.as_deref(),
+            &self.gateways,
+            breaks,
+        )
     }
 
     pub(crate) fn unmake(&self) {
