@@ -15,6 +15,7 @@ mod call;
 mod check;
 mod check_config;
 mod component;
+mod dev;
 mod forget;
 mod inspect;
 mod logs;
@@ -271,6 +272,9 @@ enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// Develop a driver: build and serve it again with each change, and show everything that its calls do.
+    #[command(after_help = dev::AFTER_HELP)]
+    Dev(dev::Arguments),
     /// Mount what may hang. Only the daemon calls this.
     #[command(hide = true)]
     MountWorker,
@@ -300,6 +304,7 @@ pub fn run() -> ExitCode {
             .map(|()| OK)
             .map_err(anyhow::Error::from),
         Verb::Check(arguments) => check::run(*arguments),
+        Verb::Dev(arguments) => dev::run(&arguments),
         Verb::Serve { places } => places.load().and_then(serve::run),
         Verb::CheckConfig { places, json } => check_config::run(&places, json),
         Verb::Bindings {
@@ -396,6 +401,7 @@ fn asking(verb: Verb) -> anyhow::Result<u8> {
                 | Verb::Bindings { .. }
                 | Verb::Component { .. }
                 | Verb::New { .. }
+                | Verb::Dev(..)
                 | Verb::CompileWorker { .. }
                 | Verb::MountWorker => Ok(USAGE),
             }

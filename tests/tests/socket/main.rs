@@ -11,6 +11,7 @@ mod authz;
 mod cli;
 mod config;
 mod crash;
+mod dev;
 mod documents;
 mod endpoint;
 mod hostile;

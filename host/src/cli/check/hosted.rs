@@ -25,7 +25,7 @@ const COMING_UP: Duration = Duration::from_secs(120);
 const ENDING: Duration = Duration::from_secs(125);
 
 /// A daemon that serves one driver.
-pub(super) struct Hosted {
+pub(in crate::cli) struct Hosted {
     scratch: Scratch,
     name: String,
     socket: PathBuf,
@@ -39,7 +39,7 @@ impl Hosted {
     /// # Errors
     ///
     /// The file is no driver, or its settings cannot be used.
-    pub(super) fn new(
+    pub(in crate::cli) fn new(
         file: &Path,
         profile: &Profile,
         profile_file: Option<&Path>,
@@ -47,30 +47,11 @@ impl Hosted {
         patience: Patience,
         told: impl FnOnce(&str),
     ) -> anyhow::Result<Self> {
-        let bytes =
-            std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
-        let (imports, exports) = interfaces(&bytes)
-            .with_context(|| format!("{} is no WebAssembly component", file.display()))?;
-        if !exports
-            .iter()
-            .any(|name| name.starts_with("dockside:driver/"))
-        {
-            bail!(
-                "{} is no driver: it exports nothing of dockside:driver",
-                file.display()
-            );
-        }
-        let name = name_of(file)?;
-        let mut table = table_of(file, &name, profile, profile_file, config)?;
-        let missing = missing(&imports, &table);
-        let added = settings::grant(&mut table, &missing);
-        if !added.is_empty() {
-            told(&format!(
-                "granted what {} asks for, with nothing in it: {}. Settings of its own: {name}.toml beside it, or --config.",
-                file.display(),
-                added.join(" ")
-            ));
-        }
+        let Read {
+            bytes,
+            name,
+            mut table,
+        } = Read::of(file, profile, profile_file, config, told)?;
         shorten(&mut table, patience);
         let scratch = Scratch::new("dockside-check-")?;
         let hosted = Self {
@@ -84,11 +65,66 @@ impl Hosted {
         Ok(hosted)
     }
 
-    pub(super) fn scratch(&self) -> &Path {
+    /// Serves the file as it is now, with its settings as they are now. `false`: both are the same as before.
+    ///
+    /// # Errors
+    ///
+    /// As [`Hosted::new`]; what was served before is served on.
+    pub(in crate::cli) fn renew(&self, file: &Path, config: Option<&Path>) -> anyhow::Result<bool> {
+        let read = Read::of(file, &Profile::default(), None, config, |_| {})?;
+        let settings = toml::to_string(&read.table)?;
+        let mut changed = false;
+        // The settings first: a version that asks for more is served when it comes.
+        for (path, content) in [
+            (self.file.with_extension("toml"), settings.as_bytes()),
+            (self.file.clone(), read.bytes.as_slice()),
+        ] {
+            if std::fs::read(&path).is_ok_and(|before| before == content) {
+                continue;
+            }
+            // Renamed into place, so that no half of it is ever looked at.
+            let next = path.with_extension("next");
+            std::fs::write(&next, content)?;
+            std::fs::rename(&next, &path)?;
+            changed = true;
+        }
+        Ok(changed)
+    }
+
+    /// Has the plugin's socket in another directory. To be said before the start.
+    ///
+    /// # Errors
+    ///
+    /// The daemon's configuration cannot be written.
+    pub(in crate::cli) fn serve_in(&mut self, directory: &Path) -> anyhow::Result<()> {
+        let file = self.scratch.path().join("dockside.toml");
+        let mut daemon: Table = toml::from_str(&std::fs::read_to_string(&file)?)?;
+        daemon.insert("plugins".to_owned(), directory.display().to_string().into());
+        std::fs::write(&file, toml::to_string(&daemon)?)?;
+        self.socket = directory.join(format!("{}.sock", self.name));
+        Ok(())
+    }
+
+    /// The plugin's name.
+    pub(in crate::cli) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The driver's file, where the daemon takes it from.
+    pub(in crate::cli) fn served_file(&self) -> &Path {
+        &self.file
+    }
+
+    /// The daemon's control socket.
+    pub(in crate::cli) fn control(&self) -> PathBuf {
+        self.scratch.path().join("control.sock")
+    }
+
+    pub(in crate::cli) fn scratch(&self) -> &Path {
         self.scratch.path()
     }
 
-    pub(super) fn socket(&self) -> &Path {
+    pub(in crate::cli) fn socket(&self) -> &Path {
         &self.socket
     }
 
@@ -166,8 +202,7 @@ impl Hosted {
 
     /// Asks the daemon's control socket.
     fn ask(&self, path: &str) -> Result<String, String> {
-        let control = self.scratch.path().join("control.sock");
-        let answer = Connection::open(&control)
+        let answer = Connection::open(&self.control())
             .and_then(|mut connection| {
                 connection.write(
                     format!("GET {path} HTTP/1.1\r\nHost: dockside\r\nConnection: close\r\n\r\n")
@@ -204,14 +239,13 @@ impl Hosted {
     fn ready(&self) -> Result<(), String> {
         let end = Instant::now() + COMING_UP;
         loop {
-            match self.standing() {
-                Some((state, _)) if matches!(state.as_str(), "serving" | "trial") => {
-                    if Connection::open(&self.socket).is_ok() {
-                        return Ok(());
-                    }
+            if let Some((state, note)) = self.standing() {
+                if !matches!(state.as_str(), "serving" | "trial") {
+                    return Err(format!("dockside does not serve it: {note}"));
                 }
-                Some((_, note)) => return Err(format!("dockside does not serve it: {note}")),
-                None => {}
+                if Connection::open(&self.socket).is_ok() {
+                    return Ok(());
+                }
             }
             if let Some(status) = self.child(|child| {
                 child
@@ -349,6 +383,50 @@ impl Drop for Hosted {
         {
             let _ = self.kill();
         }
+    }
+}
+
+/// A driver file and its settings.
+struct Read {
+    bytes: Vec<u8>,
+    name: String,
+    table: Table,
+}
+
+impl Read {
+    /// Reads both, and grants what is asked for and not granted; `told` hears what that is.
+    fn of(
+        file: &Path,
+        profile: &Profile,
+        profile_file: Option<&Path>,
+        config: Option<&Path>,
+        told: impl FnOnce(&str),
+    ) -> anyhow::Result<Self> {
+        let bytes =
+            std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+        let (imports, exports) = interfaces(&bytes)
+            .with_context(|| format!("{} is no WebAssembly component", file.display()))?;
+        if !exports
+            .iter()
+            .any(|name| name.starts_with("dockside:driver/"))
+        {
+            bail!(
+                "{} is no driver: it exports nothing of dockside:driver",
+                file.display()
+            );
+        }
+        let name = name_of(file)?;
+        let mut table = table_of(file, &name, profile, profile_file, config)?;
+        let missing = missing(&imports, &table);
+        let added = settings::grant(&mut table, &missing);
+        if !added.is_empty() {
+            told(&format!(
+                "granted what {} asks for, with nothing in it: {}. Settings of its own: {name}.toml beside it, or --config.",
+                file.display(),
+                added.join(" ")
+            ));
+        }
+        Ok(Self { bytes, name, table })
     }
 }
 

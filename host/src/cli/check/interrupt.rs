@@ -14,7 +14,7 @@ use crate::cli::FAILED;
 /// # Errors
 ///
 /// Signals cannot be waited for.
-pub(super) fn clear_up(control: Weak<dyn Control>, scratch: PathBuf) -> anyhow::Result<()> {
+pub(in crate::cli) fn clear_up(control: Weak<dyn Control>, scratch: PathBuf) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .build()?;

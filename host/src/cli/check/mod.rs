@@ -1,8 +1,8 @@
 //! `dockside check`: the conformance checks, against any plugin's socket or against a driver file.
 
-mod hosted;
-mod interrupt;
-mod place;
+pub(super) mod hosted;
+pub(super) mod interrupt;
+pub(super) mod place;
 mod settings;
 mod table;
 

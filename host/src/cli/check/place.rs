@@ -75,7 +75,7 @@ pub(super) fn is_free(socket: &Path) -> anyhow::Result<()> {
 /// # Errors
 ///
 /// The kernel does not let it.
-pub(super) fn alone(shared: bool) -> anyhow::Result<()> {
+pub(in crate::cli) fn alone(shared: bool) -> anyhow::Result<()> {
     if shared || !rustix::process::geteuid().is_root() {
         return Ok(());
     }
