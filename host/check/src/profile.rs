@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 pub use ipam::IpamProfile;
 pub use network::NetworkProfile;
+pub(crate) use volume::filled;
 pub use volume::{VolumeOptions, VolumeProfile};
 
 /// The profile file. Everything in it is optional; what is missing is tried without, or skipped with the reason.

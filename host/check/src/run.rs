@@ -166,6 +166,14 @@ fn one(check: &Check, target: &Target, watch: &mut Watch) -> Verdict {
     bench.clean();
     let expected = check.needs.contains(&Need::Process) || bench.has_restarted();
     let after = watch.after(check.id, target, expected);
+    if after.is_err()
+        && let Some(control) = &target.control
+        && still_answers(&target.socket, None, target.patience).is_err()
+    {
+        // The next check is not to blame.
+        let _ = control.kill();
+        let _ = control.start();
+    }
     match (outcome, after) {
         (Err(Stop::Fail(failure)), _) => Verdict::Fail(*failure),
         (_, Err(Stop::Fail(failure))) => Verdict::Fail(*failure),

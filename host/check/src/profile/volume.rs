@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::Deserialize;
+use serde_json::{Map, Value, json};
 
 /// Options of `VolumeDriver.Create`, by name.
 pub type VolumeOptions = BTreeMap<String, String>;
@@ -13,7 +14,7 @@ pub type VolumeOptions = BTreeMap<String, String>;
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct VolumeProfile {
     /// Options that every volume is made with. Needed by drivers that do not make a volume without some. `{name}` in a value stands
-    /// for the volume's name, and `{count}` for a number that no other volume has.
+    /// for the volume's name, and `{digest}` for 16 hexadecimal digits that follow from it.
     pub options: VolumeOptions,
     /// Other options that are as good, for a second `Create` of one name with other arguments.
     pub other_options: Option<VolumeOptions>,
@@ -53,4 +54,28 @@ impl Default for VolumeProfile {
             lose: None,
         }
     }
+}
+
+impl VolumeProfile {
+    /// The options that a volume of this name is made with.
+    pub(crate) fn filled(&self, name: &str) -> Map<String, Value> {
+        filled(&self.options, name)
+    }
+}
+
+/// Options with `{name}` and `{digest}` replaced.
+pub(crate) fn filled(options: &VolumeOptions, name: &str) -> Map<String, Value> {
+    // FNV-1a: no two names of a run share one, and it is the same each time.
+    let digest = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |sum, byte| {
+        (sum ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    options
+        .iter()
+        .map(|(key, value)| {
+            let value = value
+                .replace("{name}", name)
+                .replace("{digest}", &format!("{digest:016x}"));
+            (key.clone(), json!(value))
+        })
+        .collect()
 }

@@ -455,7 +455,7 @@ impl Volumes {
         if self.context.breaks.on("V20") {
             return path.replace("/mounts/", "/data/../mounts/");
         }
-        if self.context.breaks.on("V22") && record.name.starts_with("/etc") {
+        if self.context.breaks.on("V22") && record.name.starts_with("/dockside-check") {
             return record.name.clone();
         }
         path

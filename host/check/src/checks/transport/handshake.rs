@@ -54,7 +54,10 @@ fn activates_again(bench: &Bench) -> Outcome {
     let name = bench.name("kept");
     if bench.is(Kind::Volume) {
         bench
-            .call("VolumeDriver.Create", &json!({"Name": name, "Opts": {}}))
+            .call(
+                "VolumeDriver.Create",
+                &json!({"Name": name, "Opts": bench.profile().volume.filled(&name)}),
+            )
             .succeeds()?;
     }
     let first = activate(bench.socket(), bench.patience());

@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::Bench;
 use crate::check::{Outcome, Stop};
 use crate::client::Answer;
 use crate::engine::Engine;
-use crate::profile::VolumeOptions;
+use crate::profile::{VolumeOptions, filled};
 
 /// What the volume driver is asked, by whom.
 #[derive(Clone, Copy)]
@@ -48,7 +48,7 @@ impl<'a> Volumes<'a> {
         self.create_with(name, options)
     }
 
-    /// `Create` with exactly these options; in the values, `{name}` is the volume's name.
+    /// `Create` with exactly these options; names and digests in them are filled in.
     pub(super) fn create_with(&self, name: &str, options: &VolumeOptions) -> Answer {
         let body = json!({"Name": name, "Opts": filled(options, name)});
         self.call("Create", &body)
@@ -101,14 +101,6 @@ impl<'a> Volumes<'a> {
             .filter(|listed| *listed == name)
             .count())
     }
-}
-
-/// Options with `{name}` replaced.
-pub(super) fn filled(options: &VolumeOptions, name: &str) -> Map<String, Value> {
-    options
-        .iter()
-        .map(|(key, value)| (key.clone(), json!(value.replace("{name}", name))))
-        .collect()
 }
 
 /// Whether an answer to `Get` gives a volume.

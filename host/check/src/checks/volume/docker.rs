@@ -55,7 +55,7 @@ fn kept_by_engine(bench: &Bench) -> Outcome {
         &json!({
             "Name": name,
             "Driver": plugin,
-            "DriverOpts": bench.profile().volume.options,
+            "DriverOpts": bench.profile().volume.filled(&name),
             "Labels": {"dockside-check": "kept"},
         }),
     );

@@ -242,7 +242,7 @@ fn neighbour(bench: &Bench) -> Outcome {
     };
     let limit = bench.patience().seconds(5.0);
     let named = |method: &str, name: &str| {
-        let body = json!({"Name": name, "Opts": bench.profile().volume.options}).to_string();
+        let body = json!({"Name": name, "Opts": bench.profile().volume.filled(name)}).to_string();
         let method = format!("VolumeDriver.{method}");
         let got = Connection::open(socket).and_then(|mut connection| {
             connection.write(&as_engine(&method, body.as_bytes()))?;

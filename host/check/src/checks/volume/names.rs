@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use super::common::{Place, Volumes, filled, has_volume};
+use super::common::{Place, Volumes, has_volume};
 use crate::Bench;
 use crate::check::{Check, Kind, Level, Need, Outcome, Stop, ensure};
 use crate::client::{Answer, Connection, as_engine};
@@ -83,11 +83,30 @@ const PARENTS: &[&str] = &[
     "/var/tmp",
 ];
 
-/// Why a volume must not be mounted there.
-fn misplaced(bench: &Bench, path: &Path) -> Option<String> {
-    let real = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+/// The directory that mount points lie in: as the profile says, or what is above the name of an ordinary volume.
+fn area_of(bench: &Bench) -> Outcome<Option<PathBuf>> {
     if let Some(area) = &bench.profile().volume.area {
-        let area = std::fs::canonicalize(area).unwrap_or_else(|_| area.clone());
+        return Ok(Some(area.clone()));
+    }
+    let volumes = Volumes::of(bench);
+    let name = volumes.made("ordinary")?;
+    let id = bench.id();
+    let place = volumes.mounted(&name, &id)?;
+    volumes.unmount(&name, &id).succeeds()?;
+    volumes.remove(&name).succeeds()?;
+    Ok(place
+        .path
+        .ancestors()
+        .find(|path| path.file_name().is_some_and(|last| last == name.as_str()))
+        .and_then(Path::parent)
+        .map(Path::to_owned))
+}
+
+/// Why a volume must not be mounted there.
+fn misplaced(area: Option<&Path>, path: &Path) -> Option<String> {
+    let real = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    if let Some(area) = area {
+        let area = std::fs::canonicalize(area).unwrap_or_else(|_| area.to_owned());
         let inside = real.starts_with(&area) && real != area;
         return (!inside).then(|| format!("{} is not inside {}", real.display(), area.display()));
     }
@@ -95,23 +114,22 @@ fn misplaced(bench: &Bench, path: &Path) -> Option<String> {
     if let Some(tree) = own {
         return Some(format!("{} is the machine's own {tree}", real.display()));
     }
-    PARENTS
-        .iter()
-        .any(|parent| real == Path::new(parent))
-        .then(|| format!("{} is the machine's own", real.display()))
+    let is_parent = PARENTS.iter().any(|parent| real == Path::new(parent));
+    let is_below_root = real.parent() == Some(Path::new("/"));
+    (is_parent || is_below_root).then(|| format!("{} is the machine's own", real.display()))
 }
 
 fn area(bench: &Bench) -> Outcome {
     let volumes = Volumes::of(bench);
+    let area = area_of(bench)?;
+    // None that leads to a directory of the machine: a plugin that follows it mounts over that.
     for name in [
         bench.name("inside"),
-        "/etc".into(),
+        "/dockside-check".into(),
+        "../../../../../../../../../dockside-check".into(),
+        "x/../../../../../../../../dockside-check".into(),
         "/".into(),
-        "../../../../../../../../../etc".into(),
-        "..".into(),
-        "../..".into(),
-        "/root/.ssh".into(),
-        "var/../../../../../../../../etc".into(),
+        ".".into(),
     ] {
         // Never somebody else's.
         if volumes.is_there(&name) || volumes.create(&name).is_error() {
@@ -130,7 +148,7 @@ fn area(bench: &Bench) -> Outcome {
             if path.is_empty() {
                 return None;
             }
-            misplaced(bench, Path::new(&path)).map(|why| answer.fail(why))
+            misplaced(area.as_deref(), Path::new(&path)).map(|why| answer.fail(why))
         });
         if mounted.is_success() {
             let _ = volumes.unmount(&name, &id);
@@ -145,7 +163,7 @@ fn area(bench: &Bench) -> Outcome {
 
 fn odd_names() -> Vec<String> {
     let mut names: Vec<String> = [
-        "../../etc",
+        "../../dockside-check",
         ".",
         "..",
         "/",
@@ -214,6 +232,7 @@ struct Odd {
 
 fn odd(bench: &Bench) -> Outcome {
     let volumes = Volumes::of(bench);
+    let area = area_of(bench)?;
     let mut lives: Vec<Odd> = Vec::new();
     for name in odd_names() {
         if volumes.is_there(&name) {
@@ -232,7 +251,7 @@ fn odd(bench: &Bench) -> Outcome {
             continue;
         }
         answer.succeeds()?;
-        if let Some(life) = begun(&volumes, &name, &lives)? {
+        if let Some(life) = begun(&volumes, &name, &lives, area.as_deref())? {
             lives.push(life);
         }
     }
@@ -265,7 +284,12 @@ fn odd(bench: &Bench) -> Outcome {
 }
 
 /// The first half of the life of a volume with an odd name. Nothing: the name is refused after all.
-fn begun(volumes: &Volumes<'_>, name: &str, lives: &[Odd]) -> Outcome<Option<Odd>> {
+fn begun(
+    volumes: &Volumes<'_>,
+    name: &str,
+    lives: &[Odd],
+    area: Option<&Path>,
+) -> Outcome<Option<Odd>> {
     let bench = volumes.bench;
     let answer = volumes.get(name);
     answer.succeeds()?;
@@ -288,7 +312,7 @@ fn begun(volumes: &Volumes<'_>, name: &str, lives: &[Odd]) -> Outcome<Option<Odd
     }
     answer.succeeds()?;
     let place = Place::of(&answer)?;
-    if let Some(why) = misplaced(bench, &place.path) {
+    if let Some(why) = misplaced(area, &place.path) {
         return Err(answer.fail(why));
     }
     let real = |path: &Path| -> PathBuf {
@@ -324,7 +348,7 @@ fn two_drivers(bench: &Bench) -> Outcome {
     let name = bench.name("shared");
     let id = bench.id();
     let beside = |method: &str| {
-        let options = filled(&bench.profile().volume.options, &name);
+        let options = bench.profile().volume.filled(&name);
         let method = format!("VolumeDriver.{method}");
         let body = json!({"Name": name, "ID": id, "Opts": options}).to_string();
         let got = Connection::open(socket).and_then(|mut connection| {
