@@ -33,3 +33,9 @@ pub use run::{Options, Selection, run};
 pub fn all() -> Vec<Check> {
     checks::all()
 }
+
+/// IDs that are in the list of what plugins have to do and that no runner can check, each with the reason.
+#[must_use]
+pub fn left_out() -> Vec<(&'static str, &'static str)> {
+    checks::left_out()
+}

@@ -1,5 +1,6 @@
 //! What a plugin's author says about it that cannot be found out over the socket.
 
+mod authz;
 mod ipam;
 mod network;
 mod volume;
@@ -9,6 +10,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+pub use authz::AuthzProfile;
 pub use ipam::IpamProfile;
 pub use network::NetworkProfile;
 pub(crate) use volume::filled;
@@ -20,6 +22,8 @@ pub use volume::{VolumeOptions, VolumeProfile};
 pub struct Profile {
     /// Commands (for the shell) that break what is behind the plugin.
     pub hooks: Hooks,
+    /// About an authorization plugin.
+    pub authz: AuthzProfile,
     /// About an IPAM driver.
     pub ipam: IpamProfile,
     /// About a volume driver.

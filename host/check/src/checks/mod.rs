@@ -18,3 +18,8 @@ pub(crate) fn all() -> Vec<Check> {
     ]
     .concat()
 }
+
+/// What no runner can check, with the reason.
+pub(crate) fn left_out() -> Vec<(&'static str, &'static str)> {
+    authz::LEFT_OUT.to_vec()
+}

@@ -47,6 +47,14 @@ impl Context {
         self.variants.iter().any(|own| own == variant)
     }
 
+    /// Whether nothing more can be written to the plugin's directory.
+    pub(crate) fn dir_is_full(&self) -> bool {
+        let probe = self.dir.join("probe");
+        let written = std::fs::write(&probe, [0; 4096]);
+        let _ = std::fs::remove_file(&probe);
+        written.is_err()
+    }
+
     /// What is wrong with the backend: the content of the file `fault`, `hang` or `fail`.
     pub(crate) fn fault(&self) -> Option<String> {
         std::fs::read_to_string(self.faults.join("fault"))

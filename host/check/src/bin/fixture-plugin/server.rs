@@ -255,6 +255,11 @@ impl Peer {
 
     fn body(&mut self, framing: Framing, end: Option<Instant>) -> Result<Vec<u8>, End> {
         match framing {
+            Framing::Length(length)
+                if length > self.largest() && self.plugin.context.breaks.on("A31") =>
+            {
+                Err(End::Quietly)
+            }
             Framing::Length(length) if length > self.largest() => Err(End::With(413)),
             Framing::Length(length) => {
                 while self.ahead.len() < length {
