@@ -1,4 +1,43 @@
 //! Docker's `AuthZPlugin`.
+//! A whole driver, which refuses containers that may do all that the machine can. An error or a panic denies, too:
+//!
+//! ```
+//! use dockside_driver::{
+//!     Authz, Error, Result,
+//!     authz::{Decision, Request, RequestBody}, testing,
+//! };
+//! use dockside_driver::serde_json::Value;
+//!
+//! struct NoPrivileges;
+//!
+//! impl Authz for NoPrivileges {
+//!     fn authz_req(request: &Request) -> Result<Decision> {
+//!         let path: Vec<&str> = request.path.iter().map(String::as_str).collect();
+//!         let (["containers", "create"], RequestBody::Json(body)) = (&path[..], &request.body) else {
+//!             return Ok(Decision::Allow);
+//!         };
+//!         let body: Value = dockside_driver::serde_json::from_str(body)
+//!             .map_err(|error| Error::other(format!("the request cannot be read: {error}")))?;
+//!         // The host writes Docker's names in Docker's spelling, and each once.
+//!         Ok(match body["HostConfig"]["Privileged"] {
+//!             Value::Bool(true) => Decision::Deny("containers may not be privileged".into()),
+//!             _ => Decision::Allow,
+//!         })
+//!     }
+//! }
+//!
+//! dockside_driver::export!(NoPrivileges: authz);
+//!
+//! let request = Request {
+//!     method: "POST".into(),
+//!     path: vec!["containers".into(), "create".into()],
+//!     body: RequestBody::Json(r#"{"HostConfig":{"Privileged":true}}"#.into()),
+//!     ..Request::default()
+//! };
+//! let decision = testing::call(|| NoPrivileges::authz_req(&request))?;
+//! assert!(matches!(decision, Decision::Deny(_)));
+//! # Ok::<(), Error>(())
+//! ```
 
 use crate::{KeyValues, Result};
 

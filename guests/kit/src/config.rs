@@ -1,4 +1,13 @@
 //! What the operator wrote under `[config]` in the plugin's TOML file (`wasi:config/store`).
+//!
+//! ```
+//! use dockside_driver::{config, testing};
+//!
+//! testing::set_config("retries", "3");
+//! assert_eq!(config::parse::<u32>("retries")?, Some(3));
+//! assert_eq!(config::get("server")?, None);
+//! # Ok::<(), dockside_driver::Error>(())
+//! ```
 
 use std::{fmt, str::FromStr};
 

@@ -2,6 +2,17 @@
 //!
 //! A directory is known by a key: any text, usually the volume's name. It is never a path. What a call makes is gone again when
 //! the call fails, and what it removes is still there.
+//!
+//! ```
+//! use dockside_driver::{ErrorCode, directories::{self, Attributes}};
+//!
+//! let attributes = Attributes { uid: Some(1000), mode: Some(0o700), ..Attributes::default() };
+//! let directory = directories::create("../any text", attributes)?;
+//! assert_eq!(directory.key(), "../any text");
+//! assert_eq!(directories::open("else").unwrap_err().code(), ErrorCode::NotFound);
+//! directories::remove("../any text")?;
+//! # Ok::<(), dockside_driver::Error>(())
+//! ```
 
 use crate::{Error, Refusal, Result, sys};
 

@@ -28,6 +28,31 @@ pub enum ErrorCode {
 }
 
 /// Why a method failed: a class for the host, and one sentence that the user of `docker` reads.
+///
+/// ```
+/// use dockside_driver::{Error, ErrorCode, KeyValues, Result, directories};
+///
+/// fn create(name: &str, options: &KeyValues) -> Result<()> {
+///     // Each `?` hands on what the user is to read: of an option, of a text that is no number, of the host.
+///     let uid = options.parse("uid")?;
+///     let attributes = directories::Attributes { uid, ..Default::default() };
+///     let made = directories::create(name, attributes);
+///     made.map_err(|error| error.context(format!("volume {name}"))).map(drop)
+/// }
+///
+/// let error = create("v", &KeyValues::new().with("uid", "joe")).unwrap_err();
+/// assert_eq!(error.code(), ErrorCode::InvalidArgument);
+/// assert_eq!(error.message(), "option uid=joe: invalid digit found in string");
+///
+/// create("v", &KeyValues::new())?;
+/// let error = create("v", &KeyValues::new()).unwrap_err();
+/// assert_eq!(error.code(), ErrorCode::AlreadyExists);
+/// assert_eq!(error.to_string(), r#"volume v: there is a directory for "v" already"#);
+///
+/// // What is not of a kind of its own is said as it is.
+/// assert_eq!(Error::from("the moon is full").code(), ErrorCode::Other);
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
     code: ErrorCode,
@@ -147,6 +172,48 @@ from_parse_error!(
     ipnet::AddrParseError,
     ipnet::PrefixLenError,
     std::net::AddrParseError,
+    std::num::ParseFloatError,
     std::num::ParseIntError,
+    std::num::TryFromIntError,
     std::str::ParseBoolError,
+    std::str::Utf8Error,
+    std::string::FromUtf8Error,
 );
+
+impl From<serde_json::Error> for Error {
+    fn from(error: serde_json::Error) -> Self {
+        Self::other(error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_has_the_code_that_fits_and_its_text() {
+        let error = Error::refused(Refusal::Missing, "there is no mkfs.xfs");
+        assert_eq!(error.code(), ErrorCode::Unavailable);
+        assert_eq!(error.refusal(), Some(Refusal::Missing));
+        let error = error.context("volume v");
+        assert_eq!(error.refusal(), Some(Refusal::Missing));
+        assert_eq!(error.message(), "volume v: there is no mkfs.xfs");
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_invalid_and_says_why() {
+        let errors: [Option<Error>; 6] = [
+            "x".parse::<u8>().map_err(Error::from).err(),
+            "x".parse::<f32>().map_err(Error::from).err(),
+            "x".parse::<bool>().map_err(Error::from).err(),
+            "x".parse::<ipnet::IpNet>().map_err(Error::from).err(),
+            u8::try_from(300).map_err(Error::from).err(),
+            String::from_utf8(vec![0xff]).map_err(Error::from).err(),
+        ];
+        for error in errors {
+            let code = error.as_ref().map(Error::code);
+            assert_eq!(code, Some(ErrorCode::InvalidArgument));
+            assert!(error.is_some_and(|error| !error.message().is_empty()));
+        }
+    }
+}

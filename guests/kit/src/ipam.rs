@@ -1,4 +1,57 @@
 //! Docker's `IpamDriver`.
+//! A whole driver, which gives the addresses of one pool in their order:
+//!
+//! ```
+//! use dockside_driver::{
+//!     Error, Ipam, IpNet, KeyValues, Result, Table,
+//!     ipam::{AddressRequest, AddressResponse, PoolRequest, PoolResponse}, testing,
+//! };
+//! use std::net::IpAddr;
+//!
+//! struct One;
+//!
+//! /// Addresses that are taken.
+//! static HELD: Table<()> = Table::new("held/");
+//!
+//! fn pool() -> Result<IpNet> {
+//!     Ok("10.0.0.0/24".parse()?)
+//! }
+//!
+//! impl Ipam for One {
+//!     fn request_pool(request: &PoolRequest) -> Result<PoolResponse> {
+//!         let pool = pool()?;
+//!         if request.pool.is_some_and(|wanted| wanted != pool) {
+//!             return Err(Error::exhausted(format!("there is no pool but {pool}")));
+//!         }
+//!         Ok(PoolResponse { pool_id: "one".into(), pool, gateway: None, data: KeyValues::new() })
+//!     }
+//!     fn release_pool(_pool_id: &str) -> Result<()> {
+//!         Ok(())
+//!     }
+//!     fn request_address(request: &AddressRequest) -> Result<AddressResponse> {
+//!         let pool = pool()?;
+//!         for address in pool.hosts() {
+//!             let is_wanted = request.address.is_none_or(|wanted| wanted == address);
+//!             if is_wanted && !HELD.contains(&address.to_string())? {
+//!                 HELD.put(&address.to_string(), &())?;
+//!                 let address = IpNet::new(address, pool.prefix_len())?;
+//!                 return Ok(AddressResponse { address, data: KeyValues::new() });
+//!             }
+//!         }
+//!         Err(Error::exhausted(format!("no address of {pool} is left")))
+//!     }
+//!     fn release_address(_pool_id: &str, address: IpAddr) -> Result<()> {
+//!         HELD.remove(&address.to_string())
+//!     }
+//! }
+//!
+//! dockside_driver::export!(One: ipam);
+//!
+//! let request = AddressRequest { pool_id: "one".into(), ..AddressRequest::default() };
+//! let given = testing::call(|| One::request_address(&request))?;
+//! assert_eq!(given.address.to_string(), "10.0.0.1/24");
+//! # Ok::<(), Error>(())
+//! ```
 
 use ipnet::IpNet;
 use std::net::IpAddr;

@@ -42,7 +42,36 @@
 //! Beside the kinds there is what a driver wants to be told: [`Lifecycle`], [`Timers`], [`Reconcile`], [`Settlement`]; [`Options`], the
 //! options that its users can give; and [`Admin`], what an operator can ask of it.
 //!
-//! A driver compiled for the machine itself, as `cargo test` does it, finds a small host in memory instead: see [`testing`].
+//! # Where to look
+//!
+//! | for | see |
+//! | --- | --- |
+//! | a whole driver of each kind | [`volume`], [`network`], [`ipam`], [`authz`] |
+//! | what has to last | [`state`], [`Table`] |
+//! | what is made on the machine | [`directories`], [`mounts`], [`images`], [`links`], [`nat`] |
+//! | other machines | [`http`], [`outbox`], [`settlement`], [`blobs`] |
+//! | what the operator gives | [`config`], [`secrets`], [`files`], [`options`] |
+//! | work between calls, and on demand | [`timers`], [`lifecycle`], [`reconcile`], [`admin`] |
+//! | what the user is told | [`Error`], [`machine`], [`mod@log`] |
+//!
+//! # Test it
+//!
+//! A driver compiled for the machine itself, as `cargo test` does it, finds a host in memory instead: see [`testing`]. There host calls can be made
+//! to fail, one after the other ([`testing::each_fault`]), and with the feature `model` a driver is asked everything that Docker may ask, in any
+//! order (`testing::model`).
+//!
+//! # Versions
+//!
+//! The first two numbers of the crate's version are those of the contract that it is for: 0.1.x is for the packages `dockside:driver` and
+//! `dockside:host` in version [`CONTRACT`]. An author can rely on this:
+//!
+//! - A component made with any 0.1.x runs on every dockside that has this contract. It carries what it needs of the contract in itself, so that
+//!   nothing has to be rebuilt when dockside is replaced.
+//! - A change of the contract that a component can notice gets another number, in the middle until there is a 1.0.
+//! - Within 0.1.x the crate only gains; a driver that compiles goes on compiling. What is hidden in this documentation is not for drivers.
+//!
+//! The crate inherits nothing and asks for nothing around it: a copy of its folder, with the contract as the folder `wit` in it, can lie in any
+//! project and be depended on by its path.
 
 #[doc(hidden)]
 pub mod bindings;
@@ -106,6 +135,9 @@ pub use timers::Timers;
 pub use transport::Transport;
 pub use values::KeyValues;
 pub use volume::{Volume, VolumeInfo};
+
+/// The version of the contract (`dockside:driver` and `dockside:host`) that components made with this crate are for.
+pub const CONTRACT: &str = "0.1.0";
 
 /// How far a volume or a network reaches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

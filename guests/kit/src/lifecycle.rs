@@ -1,4 +1,29 @@
 //! What a driver may export to take part in its own life.
+//!
+//! ```
+//! use dockside_driver::{Lifecycle, Result, StartReason, Table, testing};
+//!
+//! struct Driver;
+//!
+//! static USERS: Table<u32> = Table::new("users/");
+//!
+//! impl Lifecycle for Driver {
+//!     fn start(reason: StartReason) -> Result<()> {
+//!         if reason == StartReason::Rebooted {
+//!             // No container is left from the time before.
+//!             USERS.keys()?.iter().try_for_each(|user| USERS.remove(user))?;
+//!         }
+//!         Ok(())
+//!     }
+//! }
+//!
+//! USERS.put("container", &1)?;
+//! testing::call(|| Driver::start(StartReason::Restarted))?;
+//! assert!(USERS.contains("container")?);
+//! testing::call(|| Driver::start(StartReason::Rebooted))?;
+//! assert!(!USERS.contains("container")?);
+//! # Ok::<(), dockside_driver::Error>(())
+//! ```
 
 use crate::Result;
 

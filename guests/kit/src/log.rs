@@ -1,4 +1,12 @@
 //! Lines for the plugin's log (`wasi:logging/logging`): `log::info!("made {name}")`.
+//!
+//! ```
+//! use dockside_driver::{log, testing};
+//!
+//! let name = "v";
+//! log::warn!("volume {name} has no directory");
+//! assert_eq!(testing::log(), [(log::Level::Warn, "volume v has no directory".into())]);
+//! ```
 
 /// How much a line matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,4 +1,13 @@
 //! What the machine can answer to any wish (`dockside:host/machine`).
+//!
+//! ```
+//! use dockside_driver::{ErrorCode, Refusal, secrets};
+//!
+//! let error = secrets::open("password").unwrap_err();
+//! // Whoever asked is told that it cannot be done now; the driver can see why.
+//! assert_eq!(error.code(), ErrorCode::Unavailable);
+//! assert_eq!(error.refusal(), Some(Refusal::NotGranted));
+//! ```
 
 use crate::ErrorCode;
 

@@ -1,4 +1,77 @@
 //! Docker's `NetworkDriver`.
+//! A whole driver: a bridge for each network, and a pair of links for each container, of which one end goes into it:
+//!
+//! ```
+//! use dockside_driver::{
+//!     Error, ErrorCode, Network, Result,
+//!     links::{self, Bridge, Settings},
+//!     network::{EndpointInterface, EndpointOptions, IpamData, JoinResponse, NetworkOptions},
+//!     testing,
+//! };
+//!
+//! struct Bridges;
+//!
+//! fn unless_missing(result: Result<()>) -> Result<()> {
+//!     match result {
+//!         Err(error) if error.code() == ErrorCode::NotFound => Ok(()),
+//!         other => other,
+//!     }
+//! }
+//!
+//! impl Network for Bridges {
+//!     fn create_network(
+//!         network_id: &str,
+//!         _options: &NetworkOptions,
+//!         ipv4: &[IpamData],
+//!         _ipv6: &[IpamData],
+//!     ) -> Result<()> {
+//!         let bridge = links::create(network_id, Bridge::default(), Settings::up())?;
+//!         let mut gateways = ipv4.iter().filter_map(|data| data.gateway);
+//!         gateways.try_for_each(|gateway| bridge.add_address(gateway))
+//!     }
+//!     fn delete_network(network_id: &str) -> Result<()> {
+//!         unless_missing(links::delete(network_id))
+//!     }
+//!     fn create_endpoint(
+//!         network_id: &str,
+//!         endpoint_id: &str,
+//!         interface: &EndpointInterface,
+//!         _options: &EndpointOptions,
+//!     ) -> Result<EndpointInterface> {
+//!         let settings = Settings { mac: interface.mac_address, ..Settings::up() };
+//!         let port = format!("{endpoint_id} port");
+//!         let (_, port) = links::create_pair(endpoint_id, &port, settings)?;
+//!         port.set_master(Some(&links::open(network_id)?))?;
+//!         // Nothing that Docker chose may come back.
+//!         Ok(EndpointInterface::default())
+//!     }
+//!     fn delete_endpoint(_network_id: &str, endpoint_id: &str) -> Result<()> {
+//!         unless_missing(links::delete(endpoint_id))
+//!     }
+//!     fn join(
+//!         _network_id: &str,
+//!         endpoint_id: &str,
+//!         _sandbox_key: &str,
+//!         _options: &EndpointOptions,
+//!     ) -> Result<JoinResponse> {
+//!         Ok(JoinResponse {
+//!             interface: Some(links::open(endpoint_id)?),
+//!             dst_prefix: "eth".into(),
+//!             ..JoinResponse::default()
+//!         })
+//!     }
+//! }
+//!
+//! dockside_driver::export!(Bridges: network);
+//!
+//! let data = IpamData { gateway: Some("10.0.0.1/24".parse()?), ..IpamData::default() };
+//! let options = EndpointOptions::default();
+//! testing::call(|| Bridges::create_network("n", &Default::default(), &[data.clone()], &[]))?;
+//! testing::call(|| Bridges::create_endpoint("n", "e", &Default::default(), &options))?;
+//! let joined = testing::call(|| Bridges::join("n", "e", "/sandbox", &options))?;
+//! assert_eq!(joined.interface.map(|link| link.key()).as_deref(), Some("e"));
+//! # Ok::<(), Error>(())
+//! ```
 
 use ipnet::IpNet;
 use std::{collections::BTreeMap, net::IpAddr};

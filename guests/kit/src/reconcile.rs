@@ -1,4 +1,28 @@
 //! What the host found on the machine that is not as the driver left it.
+//!
+//! ```
+//! use dockside_driver::{
+//!     Reconcile, Result, links::{self, Bridge, Settings}, reconcile::{Fact, Subject}, testing,
+//! };
+//!
+//! struct Driver;
+//!
+//! impl Reconcile for Driver {
+//!     fn reconcile(facts: &[Fact]) -> Result<()> {
+//!         for fact in facts.iter().filter(|fact| fact.subject == Subject::Link) {
+//!             links::create(&fact.key, Bridge::default(), Settings::up())?;
+//!         }
+//!         Ok(())
+//!     }
+//! }
+//!
+//! links::create("network", Bridge::default(), Settings::up())?;
+//! let facts = testing::reboot();
+//! assert!(testing::links().is_empty());
+//! testing::call(|| Driver::reconcile(&facts))?;
+//! assert_eq!(testing::links().len(), 1);
+//! # Ok::<(), dockside_driver::Error>(())
+//! ```
 
 use std::fmt;
 

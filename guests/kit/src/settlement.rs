@@ -1,4 +1,5 @@
 //! Settling what failed calls left on other machines. Wanted by drivers that use the [`outbox`](crate::outbox).
+//! There is an example there. In tests, [`testing::settle`](crate::testing::settle) does what the host does.
 
 use crate::Result;
 

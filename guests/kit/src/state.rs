@@ -3,6 +3,18 @@
 //! A call sees the state as it was when the call began, together with what it wrote itself. What it writes becomes final, all at
 //! once, when it succeeds. If another call has changed in between what this one read, the host runs this one again: so a check
 //! followed by a write needs no lock.
+//!
+//! ```
+//! use dockside_driver::state;
+//!
+//! state::set("default-size", "1g")?;
+//! assert_eq!(state::get::<String>("default-size")?.as_deref(), Some("1g"));
+//! assert_eq!(state::increment("volumes-made", 1)?, 1);
+//! assert_eq!(state::keys("default-")?, ["default-size"]);
+//! # Ok::<(), dockside_driver::Error>(())
+//! ```
+//!
+//! For values of one type there is [`Table`].
 
 use serde::{Serialize, de::DeserializeOwned};
 use std::{borrow::Cow, marker::PhantomData};

@@ -1,4 +1,11 @@
 //! The time of day.
+//!
+//! ```
+//! use dockside_driver::{testing, time};
+//!
+//! testing::set_time(1_800_000_000);
+//! assert_eq!(time::unix_seconds(), 1_800_000_000);
+//! ```
 
 use crate::sys;
 

@@ -1,4 +1,33 @@
 //! Work between calls.
+//!
+//! ```
+//! use dockside_driver::{Result, Table, Timers, testing, time, timers::Schedule};
+//!
+//! struct Leases;
+//!
+//! /// When each lease ends, in seconds since 1970.
+//! static ENDS: Table<u64> = Table::new("ends/");
+//!
+//! impl Timers for Leases {
+//!     fn schedules() -> Vec<Schedule> {
+//!         vec![Schedule::new("expire", 60)]
+//!     }
+//!     fn tick(_name: &str) -> Result<()> {
+//!         for (lease, end) in ENDS.iter()? {
+//!             if end <= time::unix_seconds() {
+//!                 ENDS.remove(&lease)?;
+//!             }
+//!         }
+//!         Ok(())
+//!     }
+//! }
+//!
+//! ENDS.put("a", &1_000)?;
+//! testing::set_time(1_000);
+//! testing::call(|| Leases::tick("expire"))?;
+//! assert!(!ENDS.contains("a")?);
+//! # Ok::<(), dockside_driver::Error>(())
+//! ```
 
 use crate::Result;
 

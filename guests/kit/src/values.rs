@@ -6,6 +6,17 @@ use crate::{Error, Result};
 /// Named texts: a user's options, a volume's status, a request's headers. Sorted by name, each name once.
 ///
 /// Names and values that Docker sends are arbitrary text.
+///
+/// ```
+/// use dockside_driver::KeyValues;
+///
+/// let options: KeyValues = [("size", "5"), ("shared", "yes")].into_iter().collect();
+/// options.allow_only(&["size", "shared"])?;
+/// assert_eq!(options.parse::<u64>("size")?, Some(5));
+/// assert_eq!(options.boolean("shared")?, Some(true));
+/// assert_eq!(options.get("uid"), None);
+/// # Ok::<(), dockside_driver::Error>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct KeyValues(BTreeMap<String, String>);

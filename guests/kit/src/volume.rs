@@ -1,4 +1,62 @@
 //! Docker's `VolumeDriver`.
+//! A whole driver, whose volumes are file systems in memory:
+//!
+//! ```
+//! use dockside_driver::{
+//!     Directory, Error, ErrorCode, KeyValues, Result, Table, Volume, VolumeInfo,
+//!     mounts::{self, Flags, Tmpfs}, testing,
+//! };
+//!
+//! struct Memory;
+//!
+//! /// Sizes in bytes.
+//! static VOLUMES: Table<u64> = Table::new("volumes/");
+//!
+//! impl Volume for Memory {
+//!     fn create(name: &str, options: &KeyValues) -> Result<()> {
+//!         let size = options.parse("size")?.unwrap_or(64 << 20);
+//!         match VOLUMES.get(name)? {
+//!             Some(known) if known == size => Ok(()),
+//!             Some(_) => Err(Error::already_exists(format!("volume {name:?} has another size"))),
+//!             None => VOLUMES.put(name, &size),
+//!         }
+//!     }
+//!     fn remove(name: &str) -> Result<()> {
+//!         VOLUMES.remove(name)
+//!     }
+//!     fn mount(name: &str, _id: &str) -> Result<Directory> {
+//!         let missing = || Error::not_found(format!("there is no volume {name:?}"));
+//!         let size = VOLUMES.get(name)?.ok_or_else(missing)?;
+//!         mounts::mount(name, Tmpfs::new(size), Flags::default())
+//!     }
+//!     fn unmount(name: &str, _id: &str) -> Result<()> {
+//!         match mounts::unmount(name) {
+//!             // The machine was started again in between.
+//!             Err(error) if error.code() == ErrorCode::NotFound => Ok(()),
+//!             unmounted => unmounted,
+//!         }
+//!     }
+//!     fn get(name: &str) -> Result<VolumeInfo> {
+//!         let missing = || Error::not_found(format!("there is no volume {name:?}"));
+//!         let size = VOLUMES.get(name)?.ok_or_else(missing)?;
+//!         let mut info = VolumeInfo::new(name).status("size", size);
+//!         info.mountpoint = mounts::open(name).ok();
+//!         Ok(info)
+//!     }
+//!     fn list() -> Result<Vec<VolumeInfo>> {
+//!         VOLUMES.keys()?.iter().map(|name| Self::get(name)).collect()
+//!     }
+//! }
+//!
+//! dockside_driver::export!(Memory: volume);
+//!
+//! let small = KeyValues::new().with("size", 1 << 20);
+//! testing::call(|| Memory::create("v", &small))?;
+//! let place = testing::call(|| Memory::mount("v", "one"))?;
+//! assert_eq!(testing::mounts()[0].1.source, "tmpfs 1048576");
+//! assert_eq!(Memory::path("v")?.map(|path| path.key()), Some(place.key()));
+//! # Ok::<(), Error>(())
+//! ```
 
 use crate::{Directory, KeyValues, Result, Scope};
 

@@ -146,7 +146,7 @@ impl Run {
             Fault::Lose => What::Lose(error),
             Fault::Crash => What::Crash,
             Fault::Conflict => {
-                conflict(|| ());
+                conflict(self.faults.forget);
                 let answer = attempt(index, 1, method);
                 memory(|memory| memory.conflict = None);
                 self.compare(index, &answer, "when it runs again");
@@ -163,6 +163,7 @@ impl Run {
             self.compare(index, &first, "when it succeeds all the same");
             return first;
         }
+        (self.faults.forget)();
         if let Some(settle) = self.faults.settle
             && let Err(error) = settle()
         {
@@ -230,6 +231,7 @@ impl Drop for Watch {
 pub struct Faults {
     refusal: Refusal,
     settle: Option<fn() -> Result<()>>,
+    forget: fn(),
 }
 
 impl Default for Faults {
@@ -244,7 +246,15 @@ impl Faults {
         Self {
             refusal: Refusal::Other,
             settle: None,
+            forget: || (),
         }
+    }
+
+    /// Runs where an instance ends: before each run of the scenario, and behind each call that fails or loses. A driver that keeps something
+    /// in a `static`, as a kept instance lets it, empties it here.
+    #[must_use]
+    pub const fn forgetting(self, forget: fn()) -> Self {
+        Self { forget, ..self }
     }
 
     /// Host calls fail with this.
@@ -262,6 +272,12 @@ impl Faults {
         }
     }
 
+    fn begin(self) {
+        super::reset();
+        super::set_time(TIME);
+        (self.forget)();
+    }
+
     /// Checks a scenario.
     ///
     /// # Errors
@@ -277,7 +293,7 @@ impl Faults {
             calls: 0,
             finding: None,
         };
-        begin();
+        self.begin();
         if let Err(error) = scenario(&mut run) {
             return Err(format!(
                 "the scenario fails when nothing is disturbed: {error}"
@@ -288,7 +304,7 @@ impl Faults {
             (run.plan, run.calls) = (Some(*plan), 0);
             let name = run.records.get(plan.call).map(|record| &record.name);
             let watch = Watch(plan.describe(name.map_or("", String::as_str)));
-            begin();
+            self.begin();
             let ended = scenario(&mut run);
             let found = run.finding.take().or(match ended {
                 Ok(()) if run.calls < run.records.len() => {
@@ -308,11 +324,6 @@ impl Faults {
             runs: plans.len() + 1,
         })
     }
-}
-
-fn begin() {
-    super::reset();
-    super::set_time(TIME);
 }
 
 /// All that can go wrong in a call.
@@ -346,6 +357,8 @@ fn plans((call, record): (usize, &Record)) -> Vec<Plan> {
 ///   were without the fault. As [`call`](super::call()) takes everything back, what shows here is what a driver keeps elsewhere: in a
 ///   `static`, in blobs, on other machines.
 /// - All other calls answer and do what they did before.
+///
+/// An answer that is made of [`outbox::call_key`](crate::outbox::call_key) differs when a call is repeated: leave that out of what the scenario's call returns.
 ///
 /// ```
 /// use dockside_driver::{Result, Table, directories, testing};

@@ -70,7 +70,7 @@ impl IpamModel {
     /// # Errors
     /// What was found, in words: what is wrong, and the calls that lead to it.
     pub fn check(self) -> Result<(), String> {
-        explore("addresses", self.common.cases, Step::strategy(), |steps| {
+        explore("addresses", &self.common, Step::strategy(), |steps| {
             World::play(&self, steps)
         })
     }

@@ -87,7 +87,7 @@ impl NetworkModel {
     /// # Errors
     /// What was found, in words: what is wrong, and the calls that lead to it.
     pub fn check(self) -> Result<(), String> {
-        explore("networks", self.common.cases, Step::strategy(), |steps| {
+        explore("networks", &self.common, Step::strategy(), |steps| {
             World::play(&self, steps)
         })
     }

@@ -92,8 +92,10 @@ impl VolumeModel {
         if self.options.is_empty() {
             return Err("there are no options to create a volume with: say them".into());
         }
-        let (cases, step) = (self.common.cases, Step::strategy(self.options.len()));
-        explore("volumes", cases, step, |steps| World::play(&self, steps))
+        let step = Step::strategy(self.options.len());
+        explore("volumes", &self.common, step, |steps| {
+            World::play(&self, steps)
+        })
     }
 }
 
