@@ -95,3 +95,22 @@ fn a_directory_without_a_record_is_not_taken_over() {
         ErrorCode::AlreadyExists
     );
 }
+
+#[test]
+fn any_calls_in_any_order_do_what_docker_takes_for_granted() {
+    testing::model::volume::<Local>()
+        .options([("mode", "0700")])
+        .run();
+}
+
+#[test]
+fn a_host_call_that_fails_leaves_nothing_behind() {
+    testing::each_fault(|run| {
+        run.call("create", || Local::create("v", &options(&[("uid", "7")])))?;
+        run.call("get", || Local::get("v"))?;
+        run.call("list", Local::list)?;
+        run.call("mount", || Local::mount("v", "1"))?;
+        run.call("unmount", || Local::unmount("v", "1"))?;
+        run.call("remove", || Local::remove("v"))
+    });
+}

@@ -621,3 +621,46 @@ fn what_cannot_be_is_refused_with_what_to_do() {
     let error = endpoint("nowhere", "e", "10.1.0.2/24").unwrap_err();
     assert_eq!(error.code(), ErrorCode::NotFound);
 }
+
+#[test]
+fn any_calls_in_any_order_do_what_docker_takes_for_granted() {
+    testing::model::network::<Mesh>().reconcile::<Mesh>().run();
+}
+
+#[test]
+fn any_requests_in_any_order_get_what_nobody_has() {
+    // Which pool was offered last.
+    testing::model::ipam::<Mesh>().keeps_state().run();
+}
+
+#[test]
+fn a_host_call_that_fails_leaves_nothing_behind() {
+    let given = EndpointOptions {
+        port_map: vec![binding(80, 8080)],
+        ..EndpointOptions::default()
+    };
+    let interface = EndpointInterface {
+        address: Some(net("10.1.0.2/24")),
+        ..EndpointInterface::default()
+    };
+    testing::each_fault(|run| {
+        for (key, value) in [("peers", "192.0.2.1,192.0.2.2"), ("address", "192.0.2.1")] {
+            testing::set_config(key, value);
+        }
+        run.call("create network", || {
+            Mesh::create_network("n", &options(&[]), &[data("10.1.0.1/24")], &[])
+        })?;
+        run.call("create endpoint", || {
+            Mesh::create_endpoint("n", "e", &interface, &given)
+        })?;
+        run.call("join", || Mesh::join("n", "e", "/sandbox", &given))?;
+        run.call("publish", || {
+            Mesh::program_external_connectivity("n", "e", &given)
+        })?;
+        run.call("tick", || Mesh::tick("upkeep"))?;
+        run.call("revoke", || Mesh::revoke_external_connectivity("n", "e"))?;
+        run.call("leave", || Mesh::leave("n", "e"))?;
+        run.call("delete endpoint", || Mesh::delete_endpoint("n", "e"))?;
+        run.call("delete network", || Mesh::delete_network("n"))
+    });
+}

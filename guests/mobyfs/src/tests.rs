@@ -251,3 +251,27 @@ fn a_volume_whose_directory_is_gone_is_still_a_volume() {
     assert_eq!(error.code(), ErrorCode::Unavailable);
     Mobyfs::remove("v").unwrap();
 }
+
+#[test]
+fn any_calls_in_any_order_do_what_docker_takes_for_granted() {
+    testing::model::volume::<Mobyfs>()
+        .setup(|| testing::put_path("/srv/data", Attributes::default()))
+        .options([("mode", "0700")])
+        .options([("mountpoint", "/srv/data"), ("share", "true")])
+        .run();
+}
+
+#[test]
+fn a_host_call_that_fails_leaves_nothing_behind() {
+    let options: KeyValues = [("mountpoint", "/srv/new"), ("delete-on-remove", "true")]
+        .into_iter()
+        .collect();
+    testing::each_fault(|run| {
+        run.call("create", || Mobyfs::create("v", &options))?;
+        run.call("get", || Mobyfs::get("v"))?;
+        run.call("list", Mobyfs::list)?;
+        run.call("mount", || Mobyfs::mount("v", "1"))?;
+        run.call("unmount", || Mobyfs::unmount("v", "1"))?;
+        run.call("remove", || Mobyfs::remove("v"))
+    });
+}

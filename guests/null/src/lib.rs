@@ -217,4 +217,26 @@ mod tests {
         Null::start(StartReason::Rebooted).unwrap();
         assert_eq!(state::keys("").unwrap(), ["networks/n"]);
     }
+
+    #[test]
+    fn any_calls_in_any_order_do_what_docker_takes_for_granted() {
+        testing::model::network::<Null>().lifecycle::<Null>().run();
+    }
+
+    #[test]
+    fn a_host_call_that_fails_leaves_nothing_behind() {
+        let options = EndpointOptions::default();
+        testing::each_fault(|run| {
+            let network = NetworkOptions::default();
+            run.call("create network", || {
+                Null::create_network("n", &network, &[], &[])
+            })?;
+            run.call("create endpoint", || {
+                Null::create_endpoint("n", "e", &EndpointInterface::default(), &options)
+            })?;
+            run.call("join", || Null::join("n", "e", "/netns/1", &options))?;
+            run.call("leave", || Null::leave("n", "e"))?;
+            run.call("delete network", || Null::delete_network("n"))
+        });
+    }
 }

@@ -87,3 +87,39 @@ impl Admin for Pool {
 }
 
 dockside_driver::export!(Pool: ipam, options, admin);
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use dockside_driver::testing;
+
+    #[test]
+    fn any_requests_in_any_order_get_what_nobody_has() {
+        // Which pool was offered last.
+        testing::model::ipam::<Pool>().keeps_state().run();
+    }
+
+    #[test]
+    fn a_host_call_that_fails_leaves_nothing_behind() {
+        testing::each_fault(|run| {
+            let wanted = PoolRequest {
+                address_space: pools::LOCAL.into(),
+                pool: Some("10.1.0.0/29".parse()?),
+                ..PoolRequest::default()
+            };
+            let pool = run.call("request pool", || Pool::request_pool(&wanted))?;
+            let wanted = AddressRequest {
+                pool_id: pool.pool_id.clone(),
+                mac_address: Some("02:00:00:00:00:01".parse()?),
+                ..AddressRequest::default()
+            };
+            let given = run.call("request address", || Pool::request_address(&wanted))?;
+            let address = given.address.addr();
+            run.call("release address", || {
+                Pool::release_address(&pool.pool_id, address)
+            })?;
+            run.call("release pool", || Pool::release_pool(&pool.pool_id))
+        });
+    }
+}

@@ -368,3 +368,23 @@ fn every_option_is_declared_once_and_taken() {
     assert_eq!(secret, ["password"]);
     assert!(declared.iter().all(|one| !one.help.is_empty()));
 }
+
+#[test]
+fn any_calls_in_any_order_do_what_docker_takes_for_granted() {
+    testing::model::volume::<Sshfs>()
+        .needs_options()
+        .options(usual().iter())
+        .options(with(&[("sshcmd", "joe@files.example:/home")]).iter())
+        .run();
+}
+
+#[test]
+fn a_host_call_that_fails_leaves_nothing_behind() {
+    testing::each_fault(|run| {
+        run.call("create", || Sshfs::create("v", &usual()))?;
+        run.call("get", || Sshfs::get("v"))?;
+        run.call("mount", || Sshfs::mount("v", "1"))?;
+        run.call("unmount", || Sshfs::unmount("v", "1"))?;
+        run.call("remove", || Sshfs::remove("v"))
+    });
+}

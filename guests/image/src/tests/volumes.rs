@@ -192,3 +192,48 @@ fn after_a_restart_of_the_machine_a_volume_is_mounted_again() {
     ImageDriver::mount("v", "1").unwrap();
     assert_eq!(testing::mounts().len(), 1);
 }
+
+#[test]
+fn any_calls_in_any_order_do_what_docker_takes_for_granted() {
+    testing::model::volume::<ImageDriver>()
+        .options([("size", "8m")])
+        .options([("size", "16m"), ("uid", "7")])
+        .needs_options()
+        .settlement::<ImageDriver>()
+        .run();
+}
+
+#[test]
+fn a_host_call_that_fails_leaves_nothing_behind() {
+    let given = options(&[("size", "8m")]);
+    let verb = |verb: &'static str, arguments: &'static [(&str, &str)]| {
+        move || run_verb::<ImageDriver>(verb, arguments)
+    };
+    let scenario = |run: &mut testing::Run| {
+        store();
+        run.call("create", || ImageDriver::create("v", &given))?;
+        run.call("mount", || ImageDriver::mount("v", "1"))?;
+        run.call("get", || ImageDriver::get("v"))?;
+        run.call("unmount", || ImageDriver::unmount("v", "1"))?;
+        run.call(
+            "snapshot",
+            verb("snapshot", &[("volume", "v"), ("name", "s")]),
+        )?;
+        run.call("backup", || {
+            let mut made = run_verb::<ImageDriver>("backup", &[("volume", "v")])?;
+            // It is named after the call, and what a failed call has sent is not sent again.
+            made["backup"].take();
+            made["sent"].take();
+            Ok(made)
+        })?;
+        run.call(
+            "revert",
+            verb("revert", &[("volume", "v"), ("snapshot", "s")]),
+        )?;
+        run.call("remove", || ImageDriver::remove("v"))
+    };
+    let checked = testing::Faults::new()
+        .settled_by::<ImageDriver>()
+        .check(scenario);
+    checked.unwrap_or_else(|found| panic!("{found}"));
+}
