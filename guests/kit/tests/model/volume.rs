@@ -77,9 +77,8 @@ impl<const FAULT: u8> Volume for Driver<FAULT> {
             SHARES_FILES if !is_last()? => {}
             _ => drop(unless_missing(directories::remove(Self::key(name)))?),
         }
-        match FAULT {
-            KEEPS_STATE => VOLUMES.put(&format!("{name}.removed"), &KeyValues::new())?,
-            _ => {}
+        if FAULT == KEEPS_STATE {
+            VOLUMES.put(&format!("{name}.removed"), &KeyValues::new())?;
         }
         VOLUMES.remove(name)
     }
