@@ -90,6 +90,7 @@ pub fn generate(
         Language::C => wit_bindgen_c::Opts::default().build(),
         Language::Go => wit_bindgen_go::Opts {
             pkg_name: package.map(str::to_owned),
+            quiet: true,
             ..Default::default()
         }
         .build(),

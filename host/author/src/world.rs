@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context as _, bail};
+use anyhow::{anyhow, bail};
 use wit_parser::{Resolve, WorldId};
 
 /// Reads the package at `wit` and finds a world in it; without a name, its only one.
@@ -43,8 +43,8 @@ pub(crate) fn load(wit: &Path, world: Option<&str>) -> anyhow::Result<(Resolve, 
     };
     let id = resolve
         .select_world(&[package], Some(name))
-        .with_context(|| {
-            format!(
+        .map_err(|_| {
+            anyhow!(
                 "no world {name} in {}, which has {}",
                 wit.display(),
                 match has.as_slice() {

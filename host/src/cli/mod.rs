@@ -262,7 +262,7 @@ enum Verb {
             required = true
         )]
         kind: Vec<Kind>,
-        /// The language: rust or js.
+        /// The language: rust, js, python, c or go.
         #[arg(long)]
         lang: Lang,
         /// Where to write it; must not exist [default: NAME]
