@@ -6,6 +6,7 @@ use anyhow::{Context as _, bail};
 use bytes::Bytes;
 use http::{Method, Request};
 use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
@@ -22,6 +23,22 @@ pub async fn ask<T: DeserializeOwned>(
     query: &[(&str, &str)],
     body: Vec<u8>,
 ) -> anyhow::Result<T> {
+    let body = stream(control, method, path, query, body).await?;
+    let bytes = body.collect().await?.to_bytes();
+    serde_json::from_slice(&bytes).context("the daemon's answer is of another version of dockside")
+}
+
+/// Asks the daemon for something that comes bit by bit.
+///
+/// # Errors
+/// See [`ask`].
+pub async fn stream(
+    control: &Path,
+    method: Method,
+    path: &str,
+    query: &[(&str, &str)],
+    body: Vec<u8>,
+) -> anyhow::Result<Incoming> {
     let stream = UnixStream::connect(control).await.with_context(|| {
         format!(
             "no dockside daemon answers on {}: is `dockside serve` running, and may you use its control socket? (--control names another)",
@@ -45,9 +62,9 @@ pub async fn ask<T: DeserializeOwned>(
         .body(Full::new(Bytes::from(body)))?;
     let response = sender.send_request(request).await?;
     let status = response.status();
-    let bytes = response.into_body().collect().await?.to_bytes();
     if !status.is_success() {
+        let bytes = response.into_body().collect().await?.to_bytes();
         bail!("{}", String::from_utf8_lossy(&bytes));
     }
-    serde_json::from_slice(&bytes).context("the daemon's answer is of another version of dockside")
+    Ok(response.into_body())
 }

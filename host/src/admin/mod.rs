@@ -64,6 +64,9 @@ struct Named {
     lines: Option<usize>,
     #[serde(default)]
     force: bool,
+    /// Of `events`: begin with the header of a recording.
+    #[serde(default)]
+    header: bool,
 }
 
 #[derive(Deserialize)]
@@ -235,6 +238,10 @@ async fn plugin(State(catalog): State<Arc<Catalog>>, Query(named): Query<Named>)
             swaps: load(&counters.swaps),
             reverted: load(&counters.reverted),
         },
+        keeps_calls: version
+            .as_ref()
+            .map_or(0, |version| version.settings.record.keep),
+        preflight: plugin.preflight().map(|tried| tried.text),
         rejected: plugin
             .rejections()
             .into_iter()

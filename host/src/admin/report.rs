@@ -91,6 +91,12 @@ pub struct PluginDetail {
     pub holds: serde_json::Value,
     /// Docker's own plugins that lead to it.
     pub relays: Vec<Attached>,
+    /// How many calls are kept; 0 keeps none.
+    #[serde(default)]
+    pub keeps_calls: u32,
+    /// What the replay of kept calls has shown of the last version that came.
+    #[serde(default)]
+    pub preflight: Option<String>,
     /// Versions that were taken back.
     pub rejected: Vec<String>,
 }

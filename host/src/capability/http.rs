@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use ::http::{Request, Response};
-use http_body_util::BodyExt;
+use ::http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use serde_json::{Value, json};
 use tracing::Level;
 use wasmtime_wasi_http::{
     Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
@@ -17,6 +19,8 @@ use crate::outbound::{
 };
 use crate::plugin::log::{CallLog, Source};
 use crate::sandbox::CallContext;
+use crate::trace::value::{MAX_VALUE, restore_bytes};
+use crate::trace::{self, HostCall, Player, Probe};
 
 /// Bytes of one set of headers that a guest makes, with what they cost in memory. A request has at most 32 KiB of them on the wire.
 const MAX_FIELDS: usize = 64 << 10;
@@ -149,17 +153,156 @@ impl WasiHttpHooks for Requests {
         };
         let log = Arc::clone(&self.log);
         let client = self.client.clone();
+        let probe = log.probe();
         Box::new(async move {
+            let (request, watched) = Watched::begin(probe, request);
+            if let Some(watched) = &watched
+                && let Some(player) = &watched.probe.player
+            {
+                return replayed(player, watched, request).await;
+            }
             let sent = match client {
                 Some(client) => client.send(request, options).await,
                 None => Err(not_granted(request.method(), request.uri())),
             };
-            let response = sent.map_err(|error| told(&log, &error))?;
+            let response = sent.map_err(|error| {
+                let code = told(&log, &error);
+                if let Some(watched) = &watched {
+                    watched.failed(&error.message);
+                }
+                code
+            })?;
             let response =
                 response.map(|body| body.map_err(move |error| told(&log, &error)).boxed_unsync());
+            let response = match &watched {
+                Some(watched) => watched.answered(response),
+                None => response,
+            };
             let rest: Rest = Box::new(async { Ok(()) });
             Ok((response, rest))
         })
+    }
+}
+
+/// A request that somebody watches.
+struct Watched {
+    probe: Probe,
+    call: usize,
+    since: Instant,
+    response: trace::Body,
+    method: String,
+    uri: String,
+}
+
+impl Watched {
+    /// Notes a request, and passes it on with a body that is noted as it is read.
+    fn begin(
+        probe: Option<Probe>,
+        request: Request<WasiBody>,
+    ) -> (Request<WasiBody>, Option<Watched>) {
+        let Some(probe) = probe else {
+            return (request, None);
+        };
+        let method = request.method().to_string();
+        let uri = request.uri().to_string();
+        let head = json!({ "method": method, "uri": uri, "headers": headers(request.headers()) });
+        let call = probe.recorder.called(HostCall {
+            interface: HTTP.to_owned(),
+            function: HANDLE.to_owned(),
+            args: json!([head]),
+            result: Value::Null,
+            micros: 0,
+            unanswered: false,
+        });
+        let sent = trace::Body::default();
+        let response = trace::Body::default();
+        probe
+            .recorder
+            .carries(call, Arc::clone(&sent), Arc::clone(&response));
+        let request = request.map(|body| noted(body, sent));
+        let watched = Watched {
+            probe,
+            call,
+            since: Instant::now(),
+            response,
+            method,
+            uri,
+        };
+        (request, Some(watched))
+    }
+
+    fn answered(&self, response: Response<WasiBody>) -> Response<WasiBody> {
+        let head = json!({
+            "ok": { "status": response.status().as_u16(), "headers": headers(response.headers()) }
+        });
+        let recorder = &self.probe.recorder;
+        recorder.came_back(self.call, head, self.since.elapsed());
+        let seen = Arc::clone(&self.response);
+        response.map(|body| noted(body, seen))
+    }
+
+    fn failed(&self, reason: &str) {
+        let result = json!({ "err": reason });
+        let recorder = &self.probe.recorder;
+        recorder.came_back(self.call, result, self.since.elapsed());
+    }
+}
+
+/// What calls of `wasi:http` are in a recording.
+pub const HTTP: &str = "wasi:http/outgoing-handler";
+const HANDLE: &str = "handle";
+
+fn headers(headers: &HeaderMap) -> Value {
+    let pair = |(name, value): (&HeaderName, &HeaderValue)| {
+        json!([name.as_str(), String::from_utf8_lossy(value.as_bytes())])
+    };
+    headers.iter().map(pair).collect()
+}
+
+/// A body of which what is read is noted, as far as an event shows it.
+fn noted(body: WasiBody, seen: trace::Body) -> WasiBody {
+    body.map_frame(move |frame| {
+        if let Some(data) = frame.data_ref() {
+            let mut seen = seen.lock();
+            let room = (MAX_VALUE + 1).saturating_sub(seen.len());
+            seen.extend_from_slice(data.get(..room.min(data.len())).unwrap_or_default());
+        }
+        frame
+    })
+    .boxed_unsync()
+}
+
+/// The answer of a recording.
+async fn replayed(player: &Player, watched: &Watched, request: Request<WasiBody>) -> Outcome {
+    // The guest writes its body while somebody reads.
+    let _ = request.into_body().collect().await;
+    let recorded = player.http(&watched.method, &watched.uri);
+    let answer = recorded.as_ref().and_then(|result| result.get("ok"));
+    let built = answer.and_then(|answer| {
+        let status = u16::try_from(answer.get("status")?.as_u64()?).ok()?;
+        let mut response = Response::builder().status(status);
+        for pair in answer.get("headers")?.as_array()? {
+            response = response.header(pair.get(0)?.as_str()?, pair.get(1)?.as_str()?);
+        }
+        let body = restore_bytes(answer.get("body")?)?;
+        let body = Full::new(Bytes::from(body)).map_err(|never| match never {});
+        response.body(body.boxed_unsync()).ok()
+    });
+    match (built, recorded) {
+        (Some(response), _) => {
+            let rest: Rest = Box::new(async { Ok(()) });
+            Ok((watched.answered(response), rest))
+        }
+        (None, recorded) => {
+            match recorded.as_ref().and_then(|result| result.get("err")) {
+                Some(reason) => watched.failed(reason.as_str().unwrap_or_default()),
+                None => {
+                    watched.failed("replay: the recording has no such request");
+                    watched.probe.recorder.unanswered(watched.call);
+                }
+            }
+            Err(Error::HttpRequestDenied)
+        }
     }
 }
 

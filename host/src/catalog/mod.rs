@@ -192,6 +192,7 @@ impl Catalog {
                 "plugin {name} may now say other things of itself; engines that run still remember the old ones"
             ));
         }
+        plugin.forget_calls();
         self.withdraw(name).await;
         let entry = self.entries.lock().remove(name);
         if let Some(open) = entry.and_then(|entry| entry.open) {

@@ -62,6 +62,15 @@ fn show(detail: &PluginDetail) {
     if let (Some(file), Some(size)) = (&summary.file, detail.size) {
         row("File", format!("{file} ({} KiB)", size / 1024));
     }
+    if detail.keeps_calls > 0 {
+        row(
+            "Recording",
+            format!("the last {} calls", detail.keeps_calls),
+        );
+    }
+    if let Some(text) = &detail.preflight {
+        row("Preflight", text);
+    }
     if let Some(digest) = &detail.digest {
         row("SHA-256", digest);
     }

@@ -22,7 +22,9 @@ mod logs;
 mod ls;
 mod new;
 mod reconcile;
+mod record;
 mod relay;
+mod replay;
 mod run;
 mod scratch;
 mod serve;
@@ -216,6 +218,42 @@ enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// Record a plugin's calls, with what they read of the state and asked of the host, without secrets.
+    Record {
+        #[command(flatten)]
+        places: Places,
+        /// The plugin's name.
+        name: String,
+        /// The file to write, with mode 0600; must not exist [default: NAME.recording]
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+        /// End after N calls.
+        #[arg(long, value_name = "N")]
+        calls: Option<u64>,
+        /// End after this time, for example 10m.
+        #[arg(long = "for", value_name = "TIME", value_parser = humantime::parse_duration)]
+        span: Option<std::time::Duration>,
+        /// Print what became of it as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Run recorded calls against a version of a driver, without a daemon, and show what comes out otherwise.
+    #[command(after_help = "\
+Nothing of this machine is touched: the state and the host's answers are those of the recording.
+Exit status: 0 all the same, 3 something differs, 1 the replay failed.")]
+    Replay {
+        /// The recording, as `dockside record` writes it.
+        file: PathBuf,
+        /// The driver.
+        #[arg(value_name = "DRIVER.wasm")]
+        driver: PathBuf,
+        /// The name of a field that is meant to differ, in answers, in the state and in arguments. May be repeated.
+        #[arg(long, value_name = "FIELD")]
+        ignore: Vec<String>,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Generate what a driver in C or Go calls and is called by.
     Bindings {
         /// The language: c (also for C++) or go.
@@ -394,6 +432,23 @@ fn asking(verb: Verb) -> anyhow::Result<u8> {
                     output,
                     json,
                 } => relay::run(&places.load()?, &name, output, json).await,
+                Verb::Record {
+                    places,
+                    name,
+                    out,
+                    calls,
+                    span,
+                    json,
+                } => {
+                    let until = record::Until { calls, span };
+                    record::run(&places.load()?, &name, out, until, json).await
+                }
+                Verb::Replay {
+                    file,
+                    driver,
+                    ignore,
+                    json,
+                } => replay::run(&file, &driver, ignore, json).await,
                 Verb::Serve { .. }
                 | Verb::Check { .. }
                 | Verb::CheckCaller { .. }

@@ -10,6 +10,7 @@ mod error;
 pub mod grants;
 mod name;
 mod plugin;
+mod record;
 mod relay;
 mod secret;
 pub mod units;
@@ -25,6 +26,7 @@ pub use grants::{
 };
 pub use name::{NameError, PluginName};
 pub use plugin::{Instances, Limits, Pin, Plugin};
+pub use record::{Preflight, Record};
 pub use relay::{OWN_MOUNT, Relay, Repository};
 pub use secret::{SecretName, SecretSource};
 pub use value::Value;

@@ -13,7 +13,8 @@ use serde::de::{Deserialize, Deserializer, Error as _};
 use super::error::unknown;
 use super::grants::Grants;
 use super::{
-    ConfigError, Endpoint, PluginName, Relay, SecretName, SecretSource, Value, deadlines, units,
+    ConfigError, Endpoint, PluginName, Record, Relay, SecretName, SecretSource, Value, deadlines,
+    units,
 };
 use crate::protocol::describe::Scope;
 use crate::sandbox::MAX_MEMORY;
@@ -47,6 +48,8 @@ pub struct Plugin {
     pub limits: Limits,
     /// How long its instances live.
     pub instances: Instances,
+    /// What is kept of its calls.
+    pub record: Record,
     /// What Docker's own plugin commands show of it and let users set.
     pub relay: Relay,
 }

@@ -6,6 +6,7 @@ mod hooks;
 pub mod log;
 mod long;
 pub mod options;
+mod preflight;
 mod rejections;
 mod swap;
 pub mod verbs;
@@ -20,6 +21,7 @@ use tokio::sync::{RwLock, Semaphore};
 
 pub use answer::Reply;
 pub use gate::Gate;
+pub use preflight::Tried;
 pub use swap::SwapError;
 pub use version::Version;
 
@@ -27,6 +29,7 @@ use crate::ledger::Ledger;
 use crate::relay::Relays;
 use crate::store::{PluginState, Store, StoreError, UndoKey};
 use crate::trace::Tracer;
+use crate::trace::ring::Ring;
 use log::PluginLog;
 use rejections::Rejections;
 
@@ -121,6 +124,9 @@ pub struct Plugin {
     state: Arc<PluginState>,
     log: Arc<PluginLog>,
     tracer: Arc<Tracer>,
+    /// Keeps the last calls, if it shall.
+    ring: Mutex<Option<Ring>>,
+    tried: Mutex<Option<Tried>>,
     standing: ArcSwap<Standing>,
     gate: ArcSwap<Gate>,
     /// Calls share it; a call that lost against another is run again alone.
@@ -149,6 +155,8 @@ impl Plugin {
             name: name.to_owned(),
             log: PluginLog::new(&tracer),
             tracer,
+            ring: Mutex::default(),
+            tried: Mutex::default(),
             state,
             shared,
             standing: ArcSwap::from_pointee(Standing::Broken("it is being loaded".into())),

@@ -41,6 +41,9 @@ pub enum SwapError {
     /// Its migration failed.
     #[error("lifecycle.migrate failed: {0}; the version before keeps serving")]
     Migration(String),
+    /// Recorded calls come out worse on it.
+    #[error("{0}")]
+    Preflight(String),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -69,6 +72,10 @@ impl Plugin {
     /// # Errors
     /// When it must not serve. The version before keeps serving then.
     pub async fn swap(&self, version: Version) -> Result<(), SwapError> {
+        // Before the turn is taken: calls that fail on the version that serves need it to take that version back.
+        self.try_calls(&version)
+            .await
+            .map_err(SwapError::Preflight)?;
         let _one_at_a_time = self.swapping.lock().await;
         let description = version.described();
         match self.published() {
@@ -121,6 +128,7 @@ impl Plugin {
                 undo: Mutex::new(undo),
             });
         Counters::add(&self.counters.swaps);
+        self.keep_calls(&version);
         self.standing
             .store(Arc::new(Standing::Serving(Arc::new(Serving {
                 version: Arc::new(version),

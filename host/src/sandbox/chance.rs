@@ -28,8 +28,10 @@ impl HostWallClock for Clock {
         let Some(probe) = self.0.probe() else {
             return machine();
         };
-        let recorded = probe.player.as_ref().and_then(|player| player.time());
-        let now = recorded.unwrap_or_else(machine);
+        let now = match &probe.player {
+            Some(player) => player.time(),
+            None => machine(),
+        };
         probe.recorder.told_time(now);
         now
     }

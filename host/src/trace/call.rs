@@ -259,7 +259,7 @@ pub fn secret_names(description: &Description) -> Vec<String> {
 
 /// What is secret of a version's settings and of what users have set: configuration that comes from files and variables, or whose key tells;
 /// the operator's secrets; everything that users set and that could be a password.
-fn known_secrets(version: &Version, client: &Client) -> Secrets {
+pub(super) fn known_secrets(version: &Version, client: &Client) -> Secrets {
     let mut secrets = Secrets::default();
     let mask = Mask::new(&[], Secrets::default());
     for (key, value) in &version.environment.config {
@@ -295,7 +295,7 @@ fn hide_reply(mask: &mut Mask<'_>, reply: &mut Reply) {
 }
 
 /// Hides what is secret of everything that a driver has seen, done and said.
-fn hide_run(mask: &mut Mask<'_>, run: &mut RunRecord) {
+pub(super) fn hide_run(mask: &mut Mask<'_>, run: &mut RunRecord) {
     let text = |mask: &mut Mask<'_>, text: &mut String| {
         if let Some(found) = mask.find_in_text(text) {
             *text = found;

@@ -228,6 +228,31 @@ pub struct RunRecord {
     pub left_out: Vec<String>,
 }
 
+impl RunRecord {
+    /// A run that did nothing at all.
+    pub fn empty() -> RunRecord {
+        RunRecord {
+            outcome: Outcome::Done,
+            committed: false,
+            micros: 0,
+            allowed_ms: 0,
+            answer: None,
+            engine: String::new(),
+            first: None,
+            reads: BTreeMap::new(),
+            listed: None,
+            writes: BTreeMap::new(),
+            calls: Vec::new(),
+            effects: Vec::new(),
+            log: Vec::new(),
+            clock: Vec::new(),
+            seed: String::new(),
+            random: String::new(),
+            left_out: Vec::new(),
+        }
+    }
+}
+
 /// A change of the state. Values are as [`show_bytes`](super::value::show_bytes) has them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Write {

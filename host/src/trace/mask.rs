@@ -15,8 +15,8 @@ const MIN_LENGTH: usize = 4;
 /// Bytes of a line of a secret that is hidden by itself, because logs break keys of several lines up.
 const MIN_LINE: usize = 12;
 
-/// Secrets that one plugin's events are searched for. Beyond it the oldest are forgotten.
-const MAX_SECRETS: usize = 4_096;
+/// Forms of secrets that one plugin's events are searched for: some 150 secrets. Beyond it the oldest are forgotten.
+const MAX_FORMS: usize = 1_024;
 
 /// Parts of names that tell a secret, in lower case and without `-`, `_` and `.`.
 const TELLING: [&str; 14] = [
@@ -45,7 +45,14 @@ const BODIES: [&str; 2] = ["RequestBody", "ResponseBody"];
 /// Secrets, in the forms in which they can turn up.
 #[derive(Default)]
 pub struct Secrets {
-    forms: Vec<Zeroizing<Vec<u8>>>,
+    forms: Vec<Form>,
+}
+
+/// A form in which a secret can turn up, and what stands in its place: the mask in the same form, so that who reads it finds the mask.
+#[derive(Clone, PartialEq)]
+struct Form {
+    text: Zeroizing<Vec<u8>>,
+    mask: &'static str,
 }
 
 impl std::fmt::Debug for Secrets {
@@ -69,7 +76,16 @@ impl Secrets {
         if secret.len() < MIN_LENGTH || secret == MASK.as_bytes() {
             return;
         }
-        let mut forms = vec![secret.to_vec(), STANDARD.encode(secret).into_bytes()];
+        let decimal: Vec<String> = secret.iter().map(u8::to_string).collect();
+        let mut encoded = vec![
+            (STANDARD.encode(secret), "Kioq"),
+            (decimal.join(","), "42,42,42"),
+            (decimal.join(", "), "42, 42, 42"),
+        ];
+        if secret.len() >= 8 {
+            encoded.push((hex::encode(secret), "2a2a2a"));
+        }
+        let mut forms = vec![secret.to_vec()];
         if let Ok(text) = std::str::from_utf8(secret) {
             forms.push(escaped(text));
             // A form within a form, as in a request whose body is JSON with JSON in it.
@@ -86,16 +102,20 @@ impl Secrets {
                     .map(|line| line.as_bytes().to_vec()),
             );
         }
-        if secret.len() >= 8 {
-            forms.push(hex::encode(secret).into_bytes());
-        }
-        for form in forms {
-            let form = Zeroizing::new(form);
+        let plain = forms.into_iter().map(|form| (form, MASK));
+        let encoded = encoded
+            .into_iter()
+            .map(|(form, mask)| (form.into_bytes(), mask));
+        for (text, mask) in plain.chain(encoded) {
+            let form = Form {
+                text: Zeroizing::new(text),
+                mask,
+            };
             if !self.forms.contains(&form) {
                 self.forms.push(form);
             }
         }
-        let surplus = self.forms.len().saturating_sub(MAX_SECRETS);
+        let surplus = self.forms.len().saturating_sub(MAX_FORMS);
         self.forms.drain(..surplus);
     }
 
@@ -112,13 +132,13 @@ impl Secrets {
     pub fn hide(&self, text: &str) -> String {
         let mut hidden = text.to_owned();
         // The longest first: the rest of a secret of which another is the beginning would stay.
-        let mut forms: Vec<&[u8]> = self.forms.iter().map(|form| form.as_slice()).collect();
-        forms.sort_by_key(|form| std::cmp::Reverse(form.len()));
+        let mut forms: Vec<&Form> = self.forms.iter().collect();
+        forms.sort_by_key(|form| std::cmp::Reverse(form.text.len()));
         for form in forms {
-            if let Ok(form) = std::str::from_utf8(form)
-                && hidden.contains(form)
+            if let Ok(text) = std::str::from_utf8(&form.text)
+                && hidden.contains(text)
             {
-                hidden = hidden.replace(form, MASK);
+                hidden = hidden.replace(text, form.mask);
             }
         }
         hidden
@@ -127,9 +147,9 @@ impl Secrets {
     fn hide_bytes(&self, bytes: &[u8]) -> Option<Vec<u8>> {
         let mut hidden: Option<Vec<u8>> = None;
         for form in &self.forms {
-            while let Some(at) = position(hidden.as_deref().unwrap_or(bytes), form) {
+            while let Some(at) = position(hidden.as_deref().unwrap_or(bytes), &form.text) {
                 let all = hidden.get_or_insert_with(|| bytes.to_vec());
-                all.splice(at..at + form.len(), MASK.bytes());
+                all.splice(at..at + form.text.len(), form.mask.bytes());
             }
         }
         hidden
@@ -137,7 +157,7 @@ impl Secrets {
 }
 
 fn position(bytes: &[u8], part: &[u8]) -> Option<usize> {
-    if part.is_empty() || part == MASK.as_bytes() {
+    if part.is_empty() {
         return None;
     }
     bytes.windows(part.len()).position(|window| window == part)
@@ -367,4 +387,113 @@ fn word_end(text: &str, from: usize) -> usize {
     let rest = text.get(from..).unwrap_or_default();
     let end = rest.find(|char: char| char.is_whitespace() || "&,;\"'<>)}]".contains(char));
     from + end.unwrap_or(rest.len())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use serde_json::json;
+
+    use super::*;
+
+    const SECRET: &str = "s3cret\"w\\rd";
+
+    fn hidden(names: &[&str], known: &[&str], mut value: Value) -> Value {
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        let mut secrets = Secrets::default();
+        known
+            .iter()
+            .for_each(|secret| secrets.add(secret.as_bytes()));
+        let mut mask = Mask::new(&names, secrets);
+        mask.find(&mut value);
+        mask.hide(&mut value);
+        value
+    }
+
+    /// Text with the secret in it, and in every form in which it is looked for.
+    fn shows(value: &Value) -> bool {
+        let text = value.to_string();
+        let decoded = value.as_object().into_iter().flatten();
+        let bytes = decoded
+            .filter_map(|(_, inner)| STANDARD.decode(inner.as_str()?).ok())
+            .any(|bytes| position(&bytes, SECRET.as_bytes()).is_some());
+        let quoted = json!(SECRET).to_string();
+        let within = json!(quoted).to_string();
+        let list = json!(SECRET.as_bytes()).to_string();
+        bytes
+            || text.contains(&list)
+            || text.contains(&STANDARD.encode(SECRET))
+            || [SECRET, quoted.trim_matches('"'), within.trim_matches('"')]
+                .iter()
+                .any(|form| text.contains(form))
+    }
+
+    #[test]
+    fn names_give_secrets_away_and_they_are_hidden_wherever_they_turn_up() {
+        let within = json!({ "password": SECRET, "user": "me" }).to_string();
+        let body = STANDARD.encode(json!({ "Spec": { "DB_PASSWORD": SECRET } }).to_string());
+        for value in [
+            json!({ "Opts": { "password": SECRET } }),
+            json!({ "Opts": { "pin": SECRET }, "seen": format!("x{SECRET}y") }),
+            json!({ "RequestHeaders": { "X-Registry-Auth": SECRET, "Authorization": SECRET } }),
+            json!({ "options": [["api-token", SECRET], ["other", "x"]] }),
+            json!({ "auth": { "name": SECRET } }),
+            json!({ "utf8": within, "again": SECRET }),
+            json!({ "RequestBody": body }),
+            json!({ "password": SECRET, SECRET: 1 }),
+            json!({ "password": SECRET, "base64": STANDARD.encode([&[0xff], SECRET.as_bytes()].concat()) }),
+            json!({ "password": SECRET, "encoded": STANDARD.encode(SECRET) }),
+            json!({ "password": SECRET, "encoded": json!(SECRET.as_bytes()).to_string() }),
+            json!({ "password": SECRET, "nested": json!({ "a": json!({ "b": SECRET }).to_string() }).to_string() }),
+        ] {
+            assert!(
+                shows(&value) || value.get("RequestBody").is_some(),
+                "{value}"
+            );
+            let hidden = hidden(&["pin"], &[], value);
+            assert!(!shows(&hidden), "{hidden}");
+            assert!(hidden.to_string().contains(MASK) || hidden.get("RequestBody").is_some());
+        }
+    }
+
+    #[test]
+    fn texts_are_searched_for_passwords() {
+        for (text, expected) in [
+            ("https://me:pass1@host/x", "https://me:***@host/x"),
+            (
+                "https://me@host/x?token=abcd&y=1",
+                "https://me@host/x?token=***&y=1",
+            ),
+            (
+                "//host -o username=u,password=abcd,vers=3",
+                "//host -o username=u,password=***,vers=3",
+            ),
+            ("Bearer abcdefgh.ijk", "Bearer ***"),
+            ("a basic thing", "a basic thing"),
+            ("uid=0,mode=0755", "uid=0,mode=0755"),
+            ("MY_SECRET=äöü b", "MY_SECRET=*** b"),
+        ] {
+            assert_eq!(hidden(&[], &[], json!(text)), json!(expected));
+        }
+    }
+
+    #[test]
+    fn what_is_short_is_hidden_in_its_field_and_nowhere_else() {
+        let value = json!({ "pin": "12", "Name": "volume 12", "token": 7, "secret": null });
+        let expected = json!({ "pin": MASK, "Name": "volume 12", "token": MASK, "secret": null });
+        assert_eq!(hidden(&["pin"], &[], value), expected);
+    }
+
+    #[test]
+    fn handles_of_secrets_are_no_secrets() {
+        let value = json!([{ "password": { "handle": { "name": "smb", "record": "smb" } } }]);
+        assert_eq!(hidden(&[], &[], value.clone()), value);
+    }
+
+    #[test]
+    fn keys_of_several_lines_are_hidden_line_by_line() {
+        let key = "-----BEGIN KEY-----\nMIIEvQIBADANBgkq\nhkiG9w0BAQEFAASC\n-----END KEY-----";
+        let log = json!(["first MIIEvQIBADANBgkq", "hkiG9w0BAQEFAASC then"]);
+        assert_eq!(hidden(&[], &[key], log), json!(["first ***", "*** then"]));
+    }
 }

@@ -52,16 +52,23 @@
 //! `capability/http.rs`.
 
 mod call;
+mod compare;
 mod event;
+pub mod file;
 mod listen;
 pub mod mask;
+mod player;
 mod recorder;
+pub mod replay;
 mod request;
+pub mod ring;
 pub mod value;
 
 pub use call::{Trace, code_of, outcome_of, secret_names};
+pub use compare::{Compared, Difference, Ignore, compare};
 pub use event::*;
 pub use listen::{Listener, Tracer};
+pub use player::{Known, Player, only_tells};
 pub use recorder::{Body, Recorder, micros, one_argument};
 pub use request::{call_of, request_of, show_request};
 pub use value::{Handle, Traced};
@@ -98,24 +105,4 @@ pub struct Probe {
     pub recorder: Arc<Recorder>,
     /// Who answers in the host's place, in a replay.
     pub player: Option<Arc<Player>>,
-}
-
-/// stub
-#[derive(Debug)]
-pub struct Player;
-impl Player {
-    /// stub
-    pub fn time(&self) -> Option<std::time::Duration> {
-        None
-    }
-    /// stub
-    pub fn random(&self, _: &mut [u8]) {}
-    /// stub
-    pub fn seed(&self) -> Option<u128> {
-        None
-    }
-    /// stub
-    pub fn answer(&self, _: &Function, _: &serde_json::Value) -> Option<serde_json::Value> {
-        None
-    }
 }

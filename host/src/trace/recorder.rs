@@ -173,6 +173,13 @@ impl Recorder {
         }
     }
 
+    /// The recording has no answer to a call of the host that was recorded before that was known.
+    pub fn unanswered(&self, call: usize) {
+        if let Some(call) = self.0.lock().calls.get_mut(call) {
+            call.unanswered = true;
+        }
+    }
+
     /// What the call has done to the machine.
     pub fn changed(&self, effects: Vec<EffectRecord>) {
         self.0.lock().effects.extend(effects);

@@ -295,3 +295,82 @@ impl Traced for MountFlags {
         Some(Self::default())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::capability::directories::{DirectoryHandle, Proof};
+    use crate::sandbox::bindings::addresses::{Cidr, IpAddress};
+    use crate::sandbox::bindings::effects::mounts::{Overlay, Source};
+    use crate::sandbox::bindings::host::dockside::host::directories;
+    use crate::sandbox::bindings::machine::{Error, ErrorCode};
+
+    fn back<V: Traced>(value: &V, table: &mut ResourceTable) -> Value {
+        let shown = value.show(table);
+        let text = shown.to_string();
+        let read: Value = serde_json::from_str(&text).unwrap();
+        let again = V::restore(&read, table).unwrap();
+        assert_eq!(again.show(table), shown);
+        shown
+    }
+
+    #[test]
+    fn values_come_back_as_they_were() {
+        let mut table = ResourceTable::new();
+        let table = &mut table;
+        let cidr = Cidr {
+            address: IpAddress::Ipv4((10, 0, 0, 1)),
+            prefix_length: 24,
+        };
+        let shown = json!({ "address": { "ipv4": [10, 0, 0, 1] }, "prefix-length": 24 });
+        assert_eq!(back(&cidr, table), shown);
+        assert_eq!(back(&b"text".to_vec(), table), json!({ "utf8": "text" }));
+        assert_eq!(back(&vec![0xff_u8], table), json!({ "base64": "/w==" }));
+        assert_eq!(back(&u64::MAX, table), json!(u64::MAX));
+        let result: Result<Option<String>, Error> = Ok(Some("x".to_owned()));
+        assert_eq!(back(&result, table), json!({ "ok": "x" }));
+        let flags = MountFlags::READ_ONLY | MountFlags::ALLOW_DEV;
+        assert_eq!(back(&flags, table), json!(["read-only", "allow-dev"]));
+        let handle = DirectoryHandle {
+            key: "k".to_owned(),
+            path: "/p".into(),
+            proof: Proof::Mount("id".to_owned()),
+        };
+        let own = |table: &mut ResourceTable| table.push(handle.clone()).unwrap();
+        let source = Source::Overlay(Overlay {
+            lower: vec![own(table)],
+            upper: own(table),
+            work: own(table),
+        });
+        let shown = back(&source, table);
+        let lower = shown.pointer("/overlay/lower/0/handle");
+        assert_eq!(
+            lower,
+            Some(&json!({ "key": "k", "path": "/p", "mount": "id" }))
+        );
+    }
+
+    #[test]
+    fn what_was_cut_is_told_and_does_not_come_back() {
+        let mut table = ResourceTable::new();
+        let long = vec![b'x'; MAX_VALUE + 1];
+        let shown = long.show(&table);
+        assert!(is_cut(&json!({ "deep": [shown.clone()] })));
+        assert!(Vec::<u8>::restore(&shown, &mut table).is_none());
+        assert!(!is_cut(&json!({ "cut": 1 })));
+    }
+
+    #[test]
+    fn refusals_are_the_errors_for_anything_else() {
+        let refused: Result<u8, Error> = Traced::refusal("no").unwrap();
+        let error = refused.unwrap_err();
+        assert!(
+            error.code == ErrorCode::Other && error.message == "no",
+            "{error:?}"
+        );
+        let refused: Result<(), directories::Error> = Traced::refusal("no").unwrap();
+        assert_eq!(refused, Err(directories::Error::Other("no".to_owned())));
+        assert_eq!(Vec::<String>::refusal("no"), Some(Vec::new()));
+    }
+}

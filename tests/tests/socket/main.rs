@@ -18,6 +18,7 @@ mod hostile;
 mod infoblox;
 mod ipam;
 mod protocol;
+mod record;
 mod relay;
 mod swap;
 mod verbs;

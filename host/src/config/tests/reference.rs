@@ -98,6 +98,7 @@ fn the_annotated_files_hold_every_key_and_the_defaults() {
         "grants.blobs.remote.s3",
         "limits",
         "instances",
+        "record",
         "relay",
     ] {
         let header = if table.is_empty() {
