@@ -271,7 +271,6 @@ impl Catalog {
                 .is_some_and(|serving| serving.identity() == identity);
             let rejection = plugin.rejection(&identity).filter(|_| !serves);
             if let Some(reason) = rejection {
-                let reason = format!("it was taken back: {reason}");
                 problems.push(problem(candidate, &reason));
                 bad.get_or_insert(reason);
                 doubtful.get_or_insert((candidate, version));

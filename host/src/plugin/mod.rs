@@ -220,7 +220,11 @@ impl Plugin {
 
     /// Why a version must not be tried again, if it must not: it was taken back, or its migration failed.
     pub fn rejection(&self, identity: &str) -> Option<String> {
-        self.rejections.reason(identity)
+        let reason = self.rejections.reason(identity)?;
+        Some(match reason.strip_prefix(preflight::REFUSED) {
+            Some(reason) => reason.to_owned(),
+            None => format!("it was taken back: {reason}"),
+        })
     }
 
     /// All versions that must not be tried again, by [`Version::identity`], with the reasons.

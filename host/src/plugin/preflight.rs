@@ -19,11 +19,12 @@ const MOST: usize = 200;
 /// How long all of them may take together. Nobody waits but the new version; the one that serves goes on.
 const BUDGET: Duration = Duration::from_secs(2);
 
+/// Before the reason for which a version was refused that never served.
+pub(super) const REFUSED: &str = "preflight: ";
+
 /// What came of the last version that was tried.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tried {
-    /// [`Version::identity`] of it.
-    identity: String,
     /// What people call it.
     pub label: String,
     /// One sentence for people.
@@ -80,10 +81,6 @@ impl Plugin {
         if mode == Preflight::Off || before.driver.digest() == version.driver.digest() {
             return Ok(());
         }
-        let identity = version.identity();
-        if let Some(tried) = self.preflight().filter(|tried| tried.identity == identity) {
-            return tried.refusal.map_or(Ok(()), Err);
-        }
         let directory = self.recordings();
         let calls = tokio::task::spawn_blocking(move || last_calls(&directory, MOST)).await;
         let calls = calls.unwrap_or_default();
@@ -116,6 +113,14 @@ impl Plugin {
         };
         self.log.host(level, &version.label, &tried.text);
         let refusal = tried.refusal.clone();
+        if let Some(refusal) = &refusal {
+            // Not again at every look at the directory, and not by a restart either.
+            self.rejections
+                .taken_back(version.identity(), format!("{REFUSED}{refusal}"));
+            if let Err(error) = self.rejections.write(&self.shared.store, &self.name).await {
+                tracing::warn!(plugin = self.name, version = &*version.label, %error, "after a restart this version serves");
+            }
+        }
         *self.tried.lock() = Some(tried);
         refusal.map_or(Ok(()), Err)
     }
@@ -162,7 +167,6 @@ impl Plugin {
             )
         });
         Tried {
-            identity: version.identity(),
             label: version.label.to_string(),
             text,
             refusal,

@@ -1,4 +1,5 @@
-//! Versions that must not be tried again: those that were taken back in their first calls, and those whose migration failed.
+//! Versions that must not be tried again: those that were taken back in their first calls, those that failed recorded calls, and those whose
+//! migration failed.
 
 use std::collections::BTreeMap;
 

@@ -16,7 +16,7 @@ use crate::{ok, refused};
 
 const ATTRIBUTES: [&str; 3] = ["Docker Request", "Network Name", "CMP Type"];
 
-fn with_grid() -> Result<(Wapi, Site, Daemon)> {
+pub(crate) fn with_grid() -> Result<(Wapi, Site, Daemon)> {
     let wapi = Wapi::start(&ATTRIBUTES)?;
     let site = Site::new()?;
     settings(&site, &wapi, PASSWORD)?;
@@ -69,11 +69,11 @@ user = {{ file = "user" }}
     )
 }
 
-fn pool(subnet: &str, options: Value) -> Value {
+pub(crate) fn pool(subnet: &str, options: Value) -> Value {
     json!({ "AddressSpace": "local", "Pool": subnet, "SubPool": "", "Options": options, "V6": false })
 }
 
-fn address(pool: &Value, wish: &str, number: u32) -> Value {
+pub(crate) fn address(pool: &Value, wish: &str, number: u32) -> Value {
     let mac = format!("02:00:00:00:00:{number:02x}");
     json!({ "PoolID": pool, "Address": wish, "Options": { "com.docker.network.endpoint.macaddress": mac } })
 }

@@ -8,9 +8,10 @@ use std::process::{Child, Command, Stdio};
 use anyhow::{Context, Result, ensure};
 use dockside_tests::daemon::{Daemon, Site, until};
 use dockside_tests::files;
+use dockside_tests::wapi::PASSWORD;
 use serde_json::{Value, json};
 
-use crate::{ok, refused, status};
+use crate::{infoblox, ok, refused, status};
 
 /// What the driver asks for, with a deadline that a test can wait for.
 const SETTINGS: &str = "[grants]\ndirectories = {}\n[grants.secrets]\nuse = [\"revealed\"]\nreveal = [\"revealed\"]\nkeep = 100\n[limits]\ndeadline = \"1s\"\n[secrets]\nrevealed = { file = \"revealed\" }\n";
@@ -51,11 +52,11 @@ struct Recorder {
 }
 
 impl Recorder {
-    fn begin(site: &Site, calls: u32) -> Result<Recorder> {
+    fn begin(site: &Site, plugin: &str, calls: u32) -> Result<Recorder> {
         let file = site.data.with_file_name("calls.recording");
         let child = site
             .command("record")?
-            .args(["recorded", "--calls", &calls.to_string(), "--out"])
+            .args([plugin, "--calls", &calls.to_string(), "--out"])
             .arg(&file)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -99,7 +100,7 @@ fn replay(recording: &Path, driver: &Path, more: &[&str]) -> Result<(Option<i32>
 
 /// A recording of some calls that change and some that do not.
 fn recording(site: &Site) -> Result<PathBuf> {
-    let recorder = Recorder::begin(site, 5)?;
+    let recorder = Recorder::begin(site, "recorded", 5)?;
     let mut caller = site.caller("recorded");
     ok(
         &mut caller,
@@ -234,15 +235,16 @@ fn a_version_that_fails_recorded_calls_does_not_serve_unless_the_operator_says_s
         ("slow", "is too slow"),
     ] {
         site.drop_in(&variant(&site, name, 1)?, "recorded@1.1.0")?;
+        let shown = || -> Result<String> {
+            let shown = site.command("ls")?.output()?;
+            Ok(String::from_utf8_lossy(&shown.stdout).into_owned())
+        };
+        let parts = ["VolumeDriver.Create boom", "preflight = \"warn\"", says];
         until(&format!("{name} to be refused"), || {
-            preflight(&site).is_ok_and(|text| text.contains(says))
+            shown().is_ok_and(|shown| parts.iter().all(|part| shown.contains(part)))
         })
         .with_context(|| site.log_end())?;
-        let shown = site.command("ls")?.output()?;
-        let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
-        for part in ["VolumeDriver.Create boom", "preflight = \"warn\"", says] {
-            assert!(shown.contains(part), "{name}: {shown}");
-        }
+        assert!(preflight(&site)?.contains(says));
         assert_eq!(status(&mut caller, "boom", "told")?, "usual");
     }
     // An answer that differs may be meant.
@@ -271,6 +273,39 @@ fn a_version_that_fails_recorded_calls_does_not_serve_unless_the_operator_says_s
             .is_ok_and(|detail| detail["version"] == "1.3.0")
     })
     .with_context(|| site.log_end())?;
+    Ok(())
+}
+
+#[test]
+fn requests_to_servers_are_replayed_without_the_servers() -> Result<()> {
+    let (wapi, site, daemon) = infoblox::with_grid()?;
+    let recorder = Recorder::begin(&site, "infoblox", 4)?;
+    let mut caller = site.caller("infoblox");
+    let request = infoblox::pool("10.91.0.0/24", json!({}));
+    let pool = ok(&mut caller, "IpamDriver.RequestPool", request)?.at("/PoolID");
+    let request = infoblox::address(&pool, "", 1);
+    let given = ok(&mut caller, "IpamDriver.RequestAddress", request)?.at("/Address");
+    let given = given.as_str().and_then(|given| given.split('/').next());
+    let release = json!({ "PoolID": pool, "Address": given });
+    ok(&mut caller, "IpamDriver.ReleaseAddress", release)?;
+    ok(
+        &mut caller,
+        "IpamDriver.ReleasePool",
+        json!({ "PoolID": pool }),
+    )?;
+    let recording = recorder.end()?;
+    drop((daemon, wapi));
+    let text = fs::read_to_string(&recording)?;
+    assert!(
+        text.contains("wasi:http") && !text.contains(PASSWORD),
+        "{text}"
+    );
+    let driver = site.data.with_file_name("infoblox-2.wasm");
+    let bytes = fs::read(files::driver("infoblox")?)?;
+    fs::write(&driver, files::another_version(&bytes, 2))?;
+    let (ended, said) = replay(&recording, &driver, &[])?;
+    assert_eq!(ended, Some(0), "{said}");
+    assert!(said.contains("4 same"), "{said}");
     Ok(())
 }
 
@@ -313,7 +348,7 @@ fn no_secret_is_in_any_event_by_whatever_door_it_came() -> Result<()> {
     // Before anybody but the ring listens, to be read from the state later.
     let early = json!({ "Name": "early", "Opts": { "pin": SECRETS[6] } });
     ok(&mut caller, "VolumeDriver.Create", early)?;
-    let recorder = Recorder::begin(&site, 5)?;
+    let recorder = Recorder::begin(&site, "recorded", 5)?;
     let all = json!({ "Name": "spread", "Opts": {
         "pin": SECRETS[0],
         "password": SECRETS[1],
