@@ -46,6 +46,7 @@ impl Plugin {
     /// Keeps as many calls from now on as the settings say.
     pub(super) fn keep_calls(&self, version: &Version) {
         let keep = version.settings.record.keep;
+        self.tracer.hide_settings(version);
         let mut ring = self.ring.lock();
         match (&*ring, keep) {
             (_, 0) => {
@@ -78,7 +79,10 @@ impl Plugin {
             Standing::Serving(serving) => serving.version.clone(),
             _ => return Ok(()),
         };
-        if mode == Preflight::Off || before.driver.digest() == version.driver.digest() {
+        if mode == Preflight::Off
+            || before.driver.digest() == version.driver.digest()
+            || goes_back(&before.label, &version.label)
+        {
             return Ok(());
         }
         let directory = self.recordings();
@@ -174,6 +178,16 @@ impl Plugin {
     }
 }
 
+/// Whether the step from one version to the other is back to a lower one. Calls that only the higher one could answer must not be in the way
+/// of an operator who wants to be rid of it.
+fn goes_back(from: &str, to: &str) -> bool {
+    let parse = |label| semver::Version::parse(label).ok();
+    match (parse(from), parse(to)) {
+        (Some(from), Some(to)) => to.cmp_precedence(&from).is_lt(),
+        _ => false,
+    }
+}
+
 /// A call with its first difference, in a line.
 fn shown(replayed: &Replayed) -> String {
     let difference = replayed.differences().iter();
@@ -191,4 +205,23 @@ fn shown(replayed: &Replayed) -> String {
         replayed.time,
         told.unwrap_or_default()
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_lower_version_goes_back() {
+        for (from, to, back) in [
+            ("1.1.0", "1.0.0", true),
+            ("1.1.0", "1.1.0-rc.1", true),
+            ("1.1.0", "1.2.0", false),
+            ("0.1.0+aa", "0.1.0+bb", false),
+            ("0.1.0+bb", "0.1.0+aa", false),
+            ("0123456789ab", "1.0.0", false),
+        ] {
+            assert_eq!(goes_back(from, to), back, "{from} {to}");
+        }
+    }
 }

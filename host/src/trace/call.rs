@@ -93,6 +93,11 @@ impl Tracer {
         })))
     }
 
+    /// Hides what is secret of a version's settings, from now on.
+    pub fn hide_settings(&self, version: &Version) {
+        self.hide_all(&known_secrets(version, &Client::default()));
+    }
+
     /// Something happened that is no call.
     pub fn note(&self, level: &str, version: &str, text: &str) {
         if self.is_heard() {
