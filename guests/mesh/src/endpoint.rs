@@ -21,6 +21,12 @@ use crate::{
 pub(crate) struct Endpoint {
     network: String,
     addresses: Vec<IpNet>,
+    /// None: it was made before this was kept.
+    #[serde(default)]
+    mac: Option<MacAddr>,
+    /// Whether it is in a container.
+    #[serde(default)]
+    joined: bool,
     /// Its ports on this machine, as they were chosen.
     #[serde(default)]
     ports: Vec<Binding>,
@@ -81,6 +87,23 @@ pub(crate) fn create(
     endpoint_id: &str,
     interface: &EndpointInterface,
 ) -> Result<MacAddr> {
+    let addresses: Vec<IpNet> = [interface.address, interface.address_ipv6]
+        .into_iter()
+        .flatten()
+        .collect();
+    if let Some(endpoint) = ENDPOINTS.get(endpoint_id)? {
+        let mac = endpoint.mac.unwrap_or_else(|| ethernet_address(interface));
+        let is_same = endpoint.network == network_id
+            && endpoint.addresses == addresses
+            && interface.mac_address.is_none_or(|wanted| wanted == mac);
+        return if is_same {
+            Ok(mac)
+        } else {
+            Err(Error::already_exists(format!(
+                "endpoint {endpoint_id} is there already, with other addresses"
+            )))
+        };
+    }
     let bridge = links::open(&network::bridge(network_id))?;
     let mac = ethernet_address(interface);
     // The Ethernet address is for the first of the two.
@@ -95,10 +118,9 @@ pub(crate) fn create(
     }
     let endpoint = Endpoint {
         network: network_id.to_owned(),
-        addresses: [interface.address, interface.address_ipv6]
-            .into_iter()
-            .flatten()
-            .collect(),
+        addresses,
+        mac: Some(mac),
+        joined: false,
         ports: Vec::new(),
         published: Vec::new(),
     };
@@ -120,6 +142,41 @@ pub(crate) fn delete(endpoint_id: &str) -> Result<()> {
     change_members(&endpoint.network, |members| {
         members.remove(endpoint_id);
     })
+}
+
+/// An endpoint of this network.
+pub(crate) fn find(network_id: &str, endpoint_id: &str) -> Result<Endpoint> {
+    let endpoint = Endpoint::get(endpoint_id)?;
+    endpoint
+        .filter(|endpoint| endpoint.network == network_id)
+        .ok_or_else(|| {
+            Error::not_found(format!(
+                "there is no endpoint {endpoint_id} on network {network_id}"
+            ))
+        })
+}
+
+/// Notes that an endpoint is in a container now.
+pub(crate) fn join(network_id: &str, endpoint_id: &str) -> Result<()> {
+    let mut endpoint = find(network_id, endpoint_id)?;
+    if endpoint.joined {
+        return Err(Error::already_exists(format!(
+            "endpoint {endpoint_id} is in a container already"
+        )));
+    }
+    endpoint.joined = true;
+    ENDPOINTS.put(endpoint_id, &endpoint)
+}
+
+/// Takes an endpoint out of its container, with its ports.
+pub(crate) fn leave(endpoint_id: &str) -> Result<()> {
+    let Some(mut endpoint) = Endpoint::get(endpoint_id)? else {
+        return Ok(());
+    };
+    endpoint.withdraw()?;
+    endpoint.ports.clear();
+    endpoint.joined = false;
+    ENDPOINTS.put(endpoint_id, &endpoint)
 }
 
 /// Publishes the ports of an endpoint.

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Mesh,
     cluster::{self, Peers},
-    endpoint::{self, Endpoint},
+    endpoint,
     options::{self, Gateway, Wishes},
     vni,
 };
@@ -214,6 +214,20 @@ impl Net {
         })
     }
 
+    /// Whether it was asked for in the same words. Where its tunnel leads is not among them.
+    fn is_like(&self, other: &Self) -> bool {
+        let tunnel = |net: &Self| net.tunnel.as_ref().map(|tunnel| tunnel.vni);
+        self.gateway == other.gateway
+            && self.connected == other.connected
+            && self.masquerade == other.masquerade
+            && self.multicast == other.multicast
+            && self.host_address == other.host_address
+            && self.mtu == other.mtu
+            && self.subnets == other.subnets
+            && self.gateways == other.gateways
+            && tunnel(self) == tunnel(other)
+    }
+
     /// The Ethernet address of the bridge. Bridges of several hosts that have one gateway's address have one Ethernet address too, so that a
     /// container's gateway is its own host's bridge, whoever answers first.
     fn mac(&self) -> Option<MacAddr> {
@@ -356,10 +370,16 @@ impl Network for Mesh {
         ipv4: &[IpamData],
         ipv6: &[IpamData],
     ) -> Result<()> {
-        if NETWORKS.contains(network_id)? {
-            return Ok(());
-        }
         let mut net = Net::new(options, ipv4, ipv6)?;
+        if let Some(there) = get(network_id)? {
+            return if there.is_like(&net) {
+                Ok(())
+            } else {
+                Err(Error::already_exists(format!(
+                    "network {network_id} is there already, with another subnet or other options"
+                )))
+            };
+        }
         let bridge = net.make(network_id)?;
         net.dig(network_id, &bridge)?;
         NETWORKS.put(network_id, &net)?;
@@ -425,9 +445,8 @@ impl Network for Mesh {
         endpoint::delete(endpoint_id)
     }
 
-    fn endpoint_oper_info(_network_id: &str, endpoint_id: &str) -> Result<KeyValues> {
-        let endpoint = Endpoint::get(endpoint_id)?;
-        Ok(endpoint.map(|one| one.info()).unwrap_or_default())
+    fn endpoint_oper_info(network_id: &str, endpoint_id: &str) -> Result<KeyValues> {
+        Ok(endpoint::find(network_id, endpoint_id)?.info())
     }
 
     fn join(
@@ -437,6 +456,7 @@ impl Network for Mesh {
         _options: &EndpointOptions,
     ) -> Result<JoinResponse> {
         let net = find(network_id)?;
+        endpoint::join(network_id, endpoint_id)?;
         let (address, prefix) = MULTICAST;
         let multicast = StaticRoute {
             destination: IpNet::new(address.into(), prefix)?,
@@ -454,7 +474,7 @@ impl Network for Mesh {
     }
 
     fn leave(_network_id: &str, endpoint_id: &str) -> Result<()> {
-        endpoint::revoke(endpoint_id)
+        endpoint::leave(endpoint_id)
     }
 
     fn program_external_connectivity(

@@ -169,6 +169,22 @@ fn a_network_goes_as_it_came() {
 }
 
 #[test]
+fn a_repeated_call_succeeds_and_one_with_other_arguments_does_not() {
+    create(&[]).unwrap();
+    create(&[]).unwrap();
+    assert!(create(&[("gateway", "none")]).is_err());
+    let mac = endpoint("n", "e", "10.0.0.2/24").unwrap();
+    assert_eq!(endpoint("n", "e", "10.0.0.2/24").unwrap(), mac);
+    assert!(endpoint("n", "e", "10.0.0.3/24").is_err());
+    join("e");
+    let options = EndpointOptions::default();
+    assert!(Mesh::join("n", "e", "/netns/2", &options).is_err());
+    Mesh::leave("n", "e").unwrap();
+    join("e");
+    assert!(Mesh::endpoint_oper_info("n", "never").is_err());
+}
+
+#[test]
 fn a_network_takes_the_endpoints_along_that_an_engine_forgot() {
     testing::reset();
     create(&[]).unwrap();

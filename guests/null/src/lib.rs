@@ -2,7 +2,7 @@
 //! its IPAM driver know of. The driver remembers what it was told and makes nothing.
 
 use dockside_driver::{
-    Error, Lifecycle, Network, Result, StartReason, Table,
+    Error, KeyValues, Lifecycle, Network, Result, StartReason, Table,
     network::{EndpointInterface, EndpointOptions, IpamData, JoinResponse, NetworkOptions},
     state, time,
 };
@@ -15,6 +15,9 @@ struct Null;
 struct Net {
     internal: bool,
     created_at: u64,
+    /// None: it was made before this was kept.
+    #[serde(default)]
+    subnets: Option<Vec<String>>,
 }
 
 /// A container's place on a network.
@@ -46,14 +49,28 @@ impl Network for Null {
     fn create_network(
         network_id: &str,
         options: &NetworkOptions,
-        _ipv4: &[IpamData],
-        _ipv6: &[IpamData],
+        ipv4: &[IpamData],
+        ipv6: &[IpamData],
     ) -> Result<()> {
+        let pools = ipv4.iter().chain(ipv6).filter_map(|data| data.pool);
+        let subnets = Some(pools.map(|pool| pool.to_string()).collect());
+        if let Some(there) = NETWORKS.get(network_id)? {
+            return if there.internal == options.internal
+                && (there.subnets.is_none() || there.subnets == subnets)
+            {
+                Ok(())
+            } else {
+                Err(Error::already_exists(format!(
+                    "network {network_id} is there already, with another subnet or other options"
+                )))
+            };
+        }
         NETWORKS.put(
             network_id,
             &Net {
                 internal: options.internal,
                 created_at: time::unix_seconds(),
+                subnets,
             },
         )
     }
@@ -86,6 +103,17 @@ impl Network for Null {
             address_ipv6: text(interface.address_ipv6),
             sandbox: None,
         };
+        if let Some(there) = endpoints(network_id).get(endpoint_id)? {
+            return if there.address == endpoint.address
+                && there.address_ipv6 == endpoint.address_ipv6
+            {
+                Ok(EndpointInterface::default())
+            } else {
+                Err(Error::already_exists(format!(
+                    "endpoint {endpoint_id} is there already, with other addresses"
+                )))
+            };
+        }
         endpoints(network_id).put(endpoint_id, &endpoint)?;
         // Nothing to add to what Docker chose: without an interface there is no Ethernet address.
         Ok(EndpointInterface::default())
@@ -95,15 +123,25 @@ impl Network for Null {
         endpoints(network_id).remove(endpoint_id)
     }
 
+    fn endpoint_oper_info(network_id: &str, endpoint_id: &str) -> Result<KeyValues> {
+        endpoint(network_id, endpoint_id).map(|_| KeyValues::new())
+    }
+
     fn join(
         network_id: &str,
         endpoint_id: &str,
         sandbox_key: &str,
         _options: &EndpointOptions,
     ) -> Result<JoinResponse> {
+        let there = endpoint(network_id, endpoint_id)?;
+        if there.sandbox.is_some() {
+            return Err(Error::already_exists(format!(
+                "endpoint {endpoint_id} is in a container already"
+            )));
+        }
         let endpoint = Endpoint {
             sandbox: Some(sandbox_key.into()),
-            ..endpoint(network_id, endpoint_id)?
+            ..there
         };
         endpoints(network_id).put(endpoint_id, &endpoint)?;
         // Otherwise Docker connects the container to a bridge of its own.
@@ -112,6 +150,14 @@ impl Network for Null {
             disable_gateway_service: true,
             ..JoinResponse::default()
         })
+    }
+
+    fn program_external_connectivity(
+        network_id: &str,
+        endpoint_id: &str,
+        _options: &EndpointOptions,
+    ) -> Result<()> {
+        endpoint(network_id, endpoint_id).map(drop)
     }
 
     fn leave(network_id: &str, endpoint_id: &str) -> Result<()> {
@@ -174,11 +220,32 @@ mod tests {
     }
 
     #[test]
+    fn a_repeated_call_succeeds_and_one_with_other_arguments_does_not() {
+        create();
+        create();
+        let internal = NetworkOptions {
+            internal: true,
+            ..NetworkOptions::default()
+        };
+        let error = Null::create_network("n", &internal, &[], &[]).unwrap_err();
+        assert_eq!(error.code(), ErrorCode::AlreadyExists);
+        let options = EndpointOptions::default();
+        let error =
+            Null::create_endpoint("n", "e", &EndpointInterface::default(), &options).unwrap_err();
+        assert_eq!(error.code(), ErrorCode::AlreadyExists);
+        Null::join("n", "e", "/netns/1", &options).unwrap();
+        assert!(Null::join("n", "e", "/netns/2", &options).is_err());
+        Null::leave("n", "e").unwrap();
+        Null::join("n", "e", "/netns/2", &options).unwrap();
+    }
+
+    #[test]
     fn what_was_never_created_is_not_found() {
         let options = EndpointOptions::default();
         let error =
             Null::create_endpoint("n", "e", &EndpointInterface::default(), &options).unwrap_err();
         assert_eq!(error.code(), ErrorCode::NotFound);
+        assert!(Null::endpoint_oper_info("n", "e").is_err());
         assert_eq!(
             Null::join("n", "e", "", &options).unwrap_err().code(),
             ErrorCode::NotFound

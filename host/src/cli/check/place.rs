@@ -92,5 +92,9 @@ pub(in crate::cli) fn alone(shared: bool) -> anyhow::Result<()> {
         .stdin(Stdio::null())
         .stderr(Stdio::null())
         .status();
+    // As on every machine with a Docker Engine, which turns both on when it starts.
+    for setting in ["ipv4/ip_forward", "ipv6/conf/all/forwarding"] {
+        let _ = std::fs::write(format!("/proc/sys/net/{setting}"), "1");
+    }
     Ok(())
 }

@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use ipnet::IpNet;
 use serde_json::{Value, json};
 
-use super::life::{Net, absent};
+use super::life::{Net, Subnet, absent};
 use crate::Bench;
 use crate::check::{Check, Kind, Level, Need, Outcome, Stop, ensure};
 use crate::client::Answer;
@@ -103,7 +103,12 @@ fn no_echo(bench: &Bench) -> Outcome {
 }
 
 fn ethernet_addresses(bench: &Bench) -> Outcome {
-    let net = Net::create(bench)?;
+    // Drivers may make an Ethernet address of the other one, so each endpoint has an address that no other has.
+    let mut net = Net::plan(bench);
+    net.v4 = net
+        .v4
+        .map(|_| Subnet::around(bench.profile().network.pool.into()));
+    net.make().succeeds()?;
     let count = bench.many(10_000);
     let next = AtomicUsize::new(0);
     let seen = Mutex::new(BTreeSet::new());
@@ -113,7 +118,7 @@ fn ethernet_addresses(bench: &Bench) -> Outcome {
             if number >= count {
                 return Ok(());
             }
-            let endpoint = net.plan_endpoint(u32::try_from(number % 200).unwrap_or(0));
+            let endpoint = net.plan_endpoint(u32::try_from(number).unwrap_or(0));
             let answer = endpoint.make();
             answer.succeeds()?;
             let mac = answer.text("/Interface/MacAddress");
@@ -200,8 +205,8 @@ fn own_addresses(bench: &Bench) -> Outcome {
                     format!("{field} is {given:?}, an address with its prefix length is expected")
                 })?;
             }
+            endpoint.delete().succeeds()?;
         }
-        endpoint.delete().succeeds()?;
         net.delete().succeeds()?;
     }
     if any {

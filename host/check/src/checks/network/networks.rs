@@ -143,7 +143,9 @@ fn families(bench: &Bench) -> Outcome {
         } else if made.broken().is_some() {
             return Err(made.fail("an endpoint on a network without a subnet"));
         }
-        endpoint.delete().succeeds()?;
+        if made.is_success() {
+            endpoint.delete().succeeds()?;
+        }
         net.delete().succeeds()?;
     }
     Ok(())
