@@ -153,7 +153,8 @@ fn with_keys(value: &Value, change: &dyn Fn(&str) -> String) -> Value {
 
 fn folds_keys(bench: &Bench) -> Outcome {
     let lab = Lab::new(bench);
-    let changes: [(&str, fn(&str) -> String); 5] = [
+    type Change = fn(&str) -> String;
+    let changes: [(&str, Change); 5] = [
         ("small letters", |key| key.to_lowercase()),
         ("capital letters", |key| key.to_uppercase()),
         ("other case", |key| {

@@ -232,7 +232,7 @@ fn keeps_requests_apart(bench: &Bench) -> Outcome {
     let ends = bench.at_once(AT_ONCE, |_| {
         for _ in 0..calls {
             let mark = number.fetch_add(1, Ordering::Relaxed);
-            let (ask, may) = if mark % 2 == 0 {
+            let (ask, may) = if mark.is_multiple_of(2) {
                 (&harmless, true)
             } else {
                 (&harmful, false)
