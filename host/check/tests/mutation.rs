@@ -20,7 +20,7 @@ const AT_ONCE: usize = 6;
 /// Breaks that necessarily fail other checks too: `(broken, also fails)`, with the reason beside it.
 const ALSO: &[(&str, &[&str])] = &[
     // Without kinds there is nothing to call.
-    ("P01", &["P03"]),
+    ("P01", &["P03", "P04"]),
 ];
 
 /// Verdict and what was seen, by ID.

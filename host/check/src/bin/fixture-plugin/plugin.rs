@@ -1,8 +1,9 @@
 //! Docker's methods, handed to the kinds.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Value, json};
 
@@ -74,8 +75,8 @@ pub(crate) struct Plugin {
     greetings: AtomicUsize,
     /// Requests that have begun and are not answered.
     pub(crate) busy: AtomicUsize,
-    /// What a plugin does that waits for clients that have gone.
-    pub(crate) stuck: AtomicBool,
+    /// Requests of clients that have gone, in a plugin that waits for them.
+    stuck: Mutex<BTreeSet<Vec<u8>>>,
 }
 
 impl Plugin {
@@ -149,7 +150,7 @@ impl Plugin {
             authz: Authz::new(context.clone())?,
             greetings: AtomicUsize::new(0),
             busy: AtomicUsize::new(0),
-            stuck: AtomicBool::new(false),
+            stuck: Mutex::default(),
             context,
         }))
     }
@@ -159,6 +160,7 @@ impl Plugin {
         if method == "Plugin.Activate" {
             return self.activate();
         }
+        self.greetings.store(0, Ordering::Relaxed);
         let (kind, name) = match method {
             "AuthZPlugin.AuthZReq" | "AuthZPlugin.AuthZRes" => {
                 ("authz", method.trim_start_matches("AuthZPlugin."))
@@ -202,6 +204,17 @@ impl Plugin {
         }
     }
 
+    /// The answer to a call could not be delivered.
+    pub(crate) fn undelivered(&self, method: &str, body: &[u8]) {
+        if self.context.breaks.on("P35") && method == "VolumeDriver.Create" {
+            self.stuck().insert(body.to_vec());
+        }
+    }
+
+    fn stuck(&self) -> MutexGuard<'_, BTreeSet<Vec<u8>>> {
+        self.stuck.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The answer of a plugin that takes a request for another one.
     fn misread(&self, method: &str, body: &[u8]) -> Option<Reply> {
         let breaks = &self.context.breaks;
@@ -225,7 +238,7 @@ impl Plugin {
         if breaks.on("P17") && method == "NetworkDriver.Leave" && text.contains(&"1".repeat(5000)) {
             return taken();
         }
-        if method == "VolumeDriver.Create" && self.stuck.load(Ordering::Relaxed) {
+        if self.stuck().contains(body) {
             return Some(Reply::Failed("another call is under way".into()));
         }
         None
@@ -258,6 +271,7 @@ fn first_name(body: &[u8], request: &mut Value) {
         .split_once("\"Name\":")
         .and_then(|(_, rest)| rest.split('"').nth(1));
     if let Some(first) = first {
-        request["Name"] = json!(first);
+        let decoded: Result<String, _> = serde_json::from_str(&format!("\"{first}\""));
+        request["Name"] = json!(decoded.unwrap_or_default());
     }
 }

@@ -348,13 +348,13 @@ impl Peer {
         match self.plugin.call(method, &request.body, self.pid) {
             Reply::Done(answer) => {
                 let sent = self.respond(200, &answer, false);
-                if breaks.on("P35") && sent.is_err() && method == "VolumeDriver.Create" {
-                    self.plugin.stuck.store(true, Ordering::Relaxed);
+                if sent.is_err() {
+                    self.plugin.undelivered(method, &request.body);
                 }
                 sent
             }
             Reply::Failed(error) if breaks.on("P18") && method.starts_with("IpamDriver.") => {
-                self.respond(500, &json!({"Error": error}), false)
+                self.respond(500, &json!({"Error": one_line(&error)}), false)
             }
             Reply::Failed(error) => {
                 let mut error = one_line(&error);

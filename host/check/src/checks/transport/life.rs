@@ -70,8 +70,8 @@ fn gone(bench: &Bench) -> Outcome {
             json!({"PoolID": bench.id()}).to_string(),
         ));
     }
-    for (method, body) in calls {
-        if method == "VolumeDriver.Create" {
+    for (method, body) in &calls {
+        if *method == "VolumeDriver.Create" {
             bench.note(method, &create(bench, &name));
         }
         for _ in 0..bench.repeat() {
@@ -81,6 +81,15 @@ fn gone(bench: &Bench) -> Outcome {
                 .map_err(Stop::fail)?;
             let _ = connection.stream().shutdown(Shutdown::Both);
         }
+    }
+    // The calls may go on for a while; the engine asks again after a second at the earliest.
+    std::thread::sleep(
+        bench
+            .patience()
+            .seconds(1.0)
+            .max(Duration::from_millis(200)),
+    );
+    for (method, body) in &calls {
         bench
             .send(method, body.as_bytes())
             .succeeds()

@@ -7,6 +7,8 @@ use crate::Bench;
 use crate::check::{Check, Kind, Level, Outcome, ensure};
 use crate::client::{ACCEPT, Connection, HOST};
 
+const AGENT: (&str, &str) = ("User-Agent", "Go-http-client/1.1");
+
 pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "P04",
@@ -152,7 +154,7 @@ fn accept(bench: &Bench) -> Outcome {
             "application/vnd.docker.plugins.v1.1+json",
             "application/vnd.docker.plugins.v1+json",
         ] {
-            let headers = [("Host", HOST), ("Accept", accept)];
+            let headers = [("Host", HOST), AGENT, ("Accept", accept)];
             let bytes = request("POST", &format!("/{method}"), &headers, body.as_bytes());
             let answer = raw(bench, method, &body, &bytes);
             answer
@@ -179,7 +181,7 @@ fn accept(bench: &Bench) -> Outcome {
 fn hosts(bench: &Bench) -> Outcome {
     for (method, body) in harmless(bench) {
         for host in ["", HOST, "plugin", "localhost:80"] {
-            let headers = [("Host", host), ("Accept", ACCEPT)];
+            let headers = [("Host", host), AGENT, ("Accept", ACCEPT)];
             let bytes = request("POST", &format!("/{method}"), &headers, body.as_bytes());
             raw(bench, method, &body, &bytes)
                 .succeeds()
@@ -223,7 +225,8 @@ fn chunks(bench: &Bench) -> Outcome {
     for (method, body) in harmless(bench) {
         let whole = bench.send(method, body.as_bytes());
         let mut bytes = format!(
-            "POST /{method} HTTP/1.1\r\nHost: {HOST}\r\nAccept: {ACCEPT}\r\nTransfer-Encoding: chunked\r\n\r\n"
+            "POST /{method} HTTP/1.1\r\nHost: {HOST}\r\nUser-Agent: {}\r\nAccept: {ACCEPT}\r\nTransfer-Encoding: chunked\r\n\r\n",
+            AGENT.1
         )
         .into_bytes();
         for part in body.as_bytes().chunks(5) {
