@@ -164,7 +164,13 @@ fn one(check: &Check, target: &Target, watch: &mut Watch) -> Verdict {
         }
     }
     bench.clean();
-    let expected = check.needs.contains(&Need::Process) || bench.has_restarted();
+    // dockside is started anew with a driver that is broken, and again with the one that works.
+    let renewed = check.needs.contains(&Need::Fault)
+        && target
+            .control
+            .as_ref()
+            .is_some_and(|control| control.driver().is_some());
+    let expected = check.needs.contains(&Need::Process) || bench.has_restarted() || renewed;
     let after = watch.after(check.id, target, expected);
     if after.is_err()
         && let Some(control) = &target.control

@@ -212,7 +212,9 @@ fn latencies(
 
 /// What the engine asks before it makes a container with a volume.
 fn container_request() -> Value {
-    let body = json!({"Image": "busybox", "HostConfig": {"Binds": ["demo:/data"], "Privileged": false}}).to_string();
+    let body =
+        json!({"Image": "busybox", "HostConfig": {"Binds": ["demo:/data"], "Privileged": false}})
+            .to_string();
     json!({
         "RequestMethod": "POST",
         "RequestUri": "/v1.41/containers/create?name=demo",
@@ -229,7 +231,9 @@ fn print_document(rows: &[Row], calls: u64) -> Result<()> {
         today()?,
         machine()?
     );
-    println!("| | built first | built again | size | compiled by dockside |\n| --- | --- | --- | --- | --- |");
+    println!(
+        "| | built first | built again | size | compiled by dockside |\n| --- | --- | --- | --- | --- |"
+    );
     for row in rows {
         println!(
             "| {} | {} | {} | {} | {} |",

@@ -10,6 +10,7 @@
 
 mod between;
 mod bundled;
+mod check;
 mod disk;
 mod drift;
 mod guest;

@@ -1,5 +1,6 @@
 //! The checks: one folder for each section.
 
+mod across;
 mod authz;
 mod ipam;
 mod network;
@@ -15,11 +16,12 @@ pub(crate) fn all() -> Vec<Check> {
         network::checks(),
         ipam::checks(),
         authz::checks(),
+        across::checks(),
     ]
     .concat()
 }
 
 /// What no runner can check, with the reason.
 pub(crate) fn left_out() -> Vec<(&'static str, &'static str)> {
-    authz::LEFT_OUT.to_vec()
+    [authz::LEFT_OUT, across::LEFT_OUT].concat()
 }

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,7 @@ use dockside_check::{Control, Profile};
 use rustix::process::{Pid, Signal, kill_process};
 use toml::Table;
 
+use super::broken::broken;
 use super::settings;
 use crate::cli::inspect::interfaces;
 use crate::cli::scratch::Scratch;
@@ -30,6 +32,9 @@ pub(in crate::cli) struct Hosted {
     name: String,
     socket: PathBuf,
     file: PathBuf,
+    /// The driver as its author made it.
+    bytes: Vec<u8>,
+    is_broken: AtomicBool,
     child: Mutex<Option<Child>>,
 }
 
@@ -59,9 +64,11 @@ impl Hosted {
             file: scratch.path().join(format!("drivers/{name}.wasm")),
             scratch,
             name,
+            bytes,
+            is_broken: AtomicBool::new(false),
             child: Mutex::new(None),
         };
-        hosted.lay_out(&bytes, &table, patience)?;
+        hosted.lay_out(&table, patience)?;
         Ok(hosted)
     }
 
@@ -128,12 +135,12 @@ impl Hosted {
         &self.socket
     }
 
-    fn lay_out(&self, bytes: &[u8], table: &Table, patience: Patience) -> anyhow::Result<()> {
+    fn lay_out(&self, table: &Table, patience: Patience) -> anyhow::Result<()> {
         let at = |name: &str| self.scratch.path().join(name);
         for directory in ["drivers", "plugins", "specs", "data"] {
             std::fs::create_dir(at(directory))?;
         }
-        std::fs::write(&self.file, bytes)?;
+        std::fs::write(&self.file, &self.bytes)?;
         std::fs::write(
             at("drivers").join(format!("{}.toml", self.name)),
             toml::to_string(table)?,
@@ -182,6 +189,17 @@ impl Hosted {
             .stderr(log)
             .spawn()
             .map_err(|error| format!("dockside cannot be started: {error}"))
+    }
+
+    /// A start with another file. While the daemon runs it would take a version back that fails in its first calls.
+    fn restart_with(&self, bytes: &[u8]) -> Result<(), String> {
+        if self.pid().is_some() {
+            self.ask_to_end()?;
+            self.ended(ENDING)?;
+        }
+        std::fs::write(&self.file, bytes)
+            .map_err(|error| format!("{}: {error}", self.file.display()))?;
+        self.start()
     }
 
     fn log_file(&self) -> PathBuf {
@@ -339,11 +357,16 @@ impl Control for Hosted {
         }
     }
 
-    fn inject(&self, _fault: Fault) -> Result<(), String> {
-        Err("a driver's faults cannot be made yet".into())
+    fn inject(&self, fault: Fault) -> Result<(), String> {
+        let bytes = broken(&self.bytes, fault).map_err(|error| format!("{error:#}"))?;
+        self.is_broken.store(true, Ordering::Relaxed);
+        self.restart_with(&bytes)
     }
 
     fn mend(&self) -> Result<(), String> {
+        if self.is_broken.swap(false, Ordering::Relaxed) {
+            self.restart_with(&self.bytes)?;
+        }
         Ok(())
     }
 

@@ -1,5 +1,6 @@
 //! `dockside check`: the conformance checks, against any plugin's socket or against a driver file.
 
+mod broken;
 pub(super) mod hosted;
 pub(super) mod interrupt;
 pub(super) mod place;

@@ -32,6 +32,9 @@ pub(crate) fn serve(arguments: &Arguments) -> Result<(), String> {
         if arguments.breaks.on("P34") {
             return Ok(());
         }
+        if arguments.breaks.on("X14") {
+            return Err("it cannot be started".into());
+        }
         return Err(format!(
             "{} is served by another process: stop that first",
             socket.display()
@@ -73,7 +76,11 @@ fn accept(listener: &UnixListener, plugin: &Arc<Plugin>) {
         if plugin.context.breaks.on("P31") {
             std::thread::sleep(Duration::from_millis(5));
         }
-        let Ok(stream) = stream else { continue };
+        let stream = match stream {
+            Ok(stream) => stream,
+            Err(_) if plugin.context.breaks.on("X06") => return,
+            Err(_) => continue,
+        };
         let plugin = Arc::clone(plugin);
         std::thread::spawn(move || Peer::new(stream, plugin).serve());
     }

@@ -1,0 +1,76 @@
+//! The conformance checks, against the drivers that ship with dockside.
+
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+use dockside_tests::files;
+use serde_json::Value;
+
+/// Deadlines and idle limits, of the checks and of the daemon that they start, are so much shorter than an engine's.
+const PATIENCE: &str = "0.05";
+
+/// The drivers, and which checks each goes through here. Those that need a server on another machine are asked what needs none.
+const DRIVERS: &[(&str, &[&str])] = &[
+    ("local", &[]),
+    ("image", &["--quick"]),
+    ("mobyfs", &["--quick"]),
+    ("pool", &["--quick"]),
+    ("null", &["--quick"]),
+    ("mesh", &["--quick"]),
+    ("rbac", &["--quick"]),
+    ("rego", &["--quick"]),
+    ("sshfs", &["--quick", "--only", "P,X"]),
+    ("infoblox", &["--quick", "--only", "P,X"]),
+];
+
+fn check(driver: &str, arguments: &[&str]) -> Result<Value> {
+    let mut command = Command::new(files::daemon()?);
+    command
+        .arg("check")
+        .arg(files::driver(driver)?)
+        .args(["--json", "--seed", "1", "--patience", PATIENCE])
+        .args(arguments)
+        .stdin(Stdio::null());
+    let profile = files::workspace().join(format!("guests/{driver}/check.toml"));
+    if profile.is_file() {
+        command.arg("--profile").arg(profile);
+    }
+    let output = command.output()?;
+    serde_json::from_slice(&output.stdout).with_context(|| {
+        format!(
+            "{driver}: {}: {}",
+            output.status,
+            String::from_utf8_lossy(&output.stderr)
+        )
+    })
+}
+
+fn with(report: &Value, verdict: &str) -> Vec<String> {
+    report["tried"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|tried| tried["verdict"] == verdict)
+        .map(|tried| format!("{} ({})", tried["id"], tried["seen"]))
+        .collect()
+}
+
+#[test]
+fn every_driver_that_ships_passes_the_checks() -> Result<()> {
+    let mut wrong = Vec::new();
+    for (driver, arguments) in DRIVERS {
+        let report = check(driver, arguments)?;
+        let (passed, failed) = (with(&report, "pass"), with(&report, "fail"));
+        eprintln!(
+            "{driver}: {} passed, {} failed, {} known, in {:.0} s",
+            passed.len(),
+            failed.len(),
+            with(&report, "allowed").len(),
+            report["seconds"].as_f64().unwrap_or_default()
+        );
+        ensure!(!passed.is_empty(), "{driver}: {report}");
+        wrong.extend(failed.iter().map(|failed| format!("{driver}: {failed}")));
+    }
+    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    Ok(())
+}
