@@ -121,6 +121,9 @@ impl<T: Control + ?Sized> Control for std::sync::Arc<T> {
     fn mend(&self) -> Result<(), String> {
         (**self).mend()
     }
+    fn forget(&self) -> Result<(), String> {
+        (**self).forget()
+    }
     fn log(&self) -> String {
         (**self).log()
     }

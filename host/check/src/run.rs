@@ -264,7 +264,8 @@ impl Watch {
             return;
         };
         let most = (files + SLACK, threads + SLACK);
-        let end = Instant::now() + self.patience.seconds(30.0);
+        // Servers let idle threads end after some seconds of their own, whatever the patience.
+        let end = Instant::now() + self.patience.seconds(30.0).max(Duration::from_secs(15));
         let left = loop {
             match process.load() {
                 Some(now) if now.0 > most.0 || now.1 > most.1 => {

@@ -32,7 +32,7 @@ pub(super) fn usual(method: &str) -> Duration {
     let kind = method.split_once('.').map_or(method, |(kind, _)| kind);
     match kind {
         "VolumeDriver" => longest(method),
-        "NetworkDriver" => Duration::from_secs(30),
+        "NetworkDriver" => Duration::from_secs(25),
         "IpamDriver" => Duration::from_secs(10),
         _ => Duration::from_secs(5),
     }

@@ -150,7 +150,7 @@ impl Default for Limits {
 
 impl Limits {
     /// How long a call of this method (`VolumeDriver.Create`) may take: what is set for the method, else for its kind, else for all, else
-    /// 110 s for Create and Mount of volumes, 55 s for other volume methods, 30 s for networks, 10 s for IPAM and 5 s for authorization.
+    /// 110 s for Create and Mount of volumes, 55 s for other volume methods, 25 s for networks, 10 s for IPAM and 5 s for authorization.
     /// Never longer than the engine waits, less the time to undo and answer.
     pub fn deadline(&self, method: &str) -> Duration {
         let kind = method.split_once('.').map_or(method, |(kind, _)| kind);

@@ -8,8 +8,8 @@ use std::convert::Infallible;
 
 use anyhow::{Context as _, bail};
 use dockside_check::control::Fault;
-use wasm_encoder::reencode::{Error, Reencode, ReencodeComponent, utils};
-use wasm_encoder::{BlockType, CodeSection, Component, Function, Instruction, Module};
+use wasm_encoder::reencode::{Error, Reencode, ReencodeComponent, component_utils, utils};
+use wasm_encoder::{BlockType, CodeSection, Component, Function, Instruction};
 use wasmparser::{ExternalKind, FunctionBody, Parser, Payload, TypeRef};
 
 /// The interfaces whose functions are Docker's methods.
@@ -48,16 +48,6 @@ struct Breaker {
 impl Reencode for Breaker {
     type Error = Infallible;
 
-    fn parse_core_module(
-        &mut self,
-        module: &mut Module,
-        parser: Parser,
-        data: &[u8],
-    ) -> Result<(), Error<Infallible>> {
-        (self.next, self.methods) = methods(data).unwrap_or_default();
-        utils::parse_core_module(self, module, parser, data)
-    }
-
     fn parse_function_body(
         &mut self,
         code: &mut CodeSection,
@@ -82,7 +72,17 @@ impl Reencode for Breaker {
     }
 }
 
-impl ReencodeComponent for Breaker {}
+impl ReencodeComponent for Breaker {
+    fn parse_component_submodule(
+        &mut self,
+        component: &mut Component,
+        parser: Parser,
+        module: &[u8],
+    ) -> Result<(), Error<Infallible>> {
+        (self.next, self.methods) = methods(module).unwrap_or_default();
+        component_utils::parse_component_submodule(self, component, parser, module)
+    }
+}
 
 /// How many functions a module imports, and those that it exports as Docker's methods.
 fn methods(module: &[u8]) -> anyhow::Result<(u32, BTreeSet<u32>)> {

@@ -358,6 +358,9 @@ impl Control for Hosted {
     }
 
     fn inject(&self, fault: Fault) -> Result<(), String> {
+        if matches!(fault, Fault::Full | Fault::ReadOnly) {
+            return Err("the disk below a .wasm file's daemon is the machine's own".into());
+        }
         let bytes = broken(&self.bytes, fault).map_err(|error| format!("{error:#}"))?;
         self.is_broken.store(true, Ordering::Relaxed);
         self.restart_with(&bytes)
@@ -366,6 +369,20 @@ impl Control for Hosted {
     fn mend(&self) -> Result<(), String> {
         if self.is_broken.swap(false, Ordering::Relaxed) {
             self.restart_with(&self.bytes)?;
+        }
+        Ok(())
+    }
+
+    fn forget(&self) -> Result<(), String> {
+        // The database, with the files that SQLite keeps beside it.
+        for name in ["dockside.db", "dockside.db-wal", "dockside.db-shm"] {
+            let file = self.scratch.path().join("data").join(name);
+            match std::fs::remove_file(&file) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(format!("{}: {error}", file.display()));
+                }
+                _ => {}
+            }
         }
         Ok(())
     }

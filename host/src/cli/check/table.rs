@@ -57,5 +57,8 @@ pub(super) fn print(json: bool) -> anyhow::Result<u8> {
         })
         .collect();
     table::print(&["ID", "LEVEL", "NEEDS", "TITLE"], &lines);
+    for (id, reason) in dockside_check::left_out() {
+        say!("{id} is left out: {reason}");
+    }
     Ok(OK)
 }

@@ -47,7 +47,7 @@ fn a_deadline_ends_before_the_engine_gives_up() {
         ("", "VolumeDriver.Mount", 110),
         ("", "VolumeDriver.Unmount", 55),
         ("", "VolumeDriver.Get", 55),
-        ("", "NetworkDriver.Join", 30),
+        ("", "NetworkDriver.Join", 25),
         ("", "IpamDriver.RequestPool", 10),
         ("", "AuthZPlugin.AuthZReq", 5),
         ("", "Something.Else", 5),
