@@ -41,17 +41,15 @@ pub(crate) fn load(wit: &Path, world: Option<&str>) -> anyhow::Result<(Resolve, 
             several.join(", ")
         ),
     };
-    let id = resolve
-        .select_world(&[package], Some(name))
-        .map_err(|_| {
-            anyhow!(
-                "no world {name} in {}, which has {}",
-                wit.display(),
-                match has.as_slice() {
-                    [] => "none".to_owned(),
-                    some => some.join(", "),
-                }
-            )
-        })?;
+    let id = resolve.select_world(&[package], Some(name)).map_err(|_| {
+        anyhow!(
+            "no world {name} in {}, which has {}",
+            wit.display(),
+            match has.as_slice() {
+                [] => "none".to_owned(),
+                some => some.join(", "),
+            }
+        )
+    })?;
     Ok((resolve, id))
 }

@@ -28,12 +28,6 @@ pub use profile::Profile;
 pub use report::Report;
 pub use run::{Options, Selection, run};
 
-/// The checks of the list that no runner can make from outside: ID and reason.
-#[must_use]
-pub fn left_out() -> Vec<(&'static str, &'static str)> {
-    checks::left_out()
-}
-
 /// Every check there is, in the order of the sections and of their numbers.
 #[must_use]
 pub fn all() -> Vec<Check> {

@@ -9,7 +9,7 @@ use serde_json::Value;
 /// Deadlines and idle limits, of the checks and of the daemon that they start, are so much shorter than an engine's.
 const PATIENCE: &str = "0.05";
 
-/// The drivers, and which checks each goes through here. Those that need a server on another machine are asked what needs none.
+/// The drivers, and which checks each goes through here. Those that need a server, or a policy, are asked what needs none.
 const DRIVERS: &[(&str, &[&str])] = &[
     ("local", &[]),
     ("image", &["--quick"]),
@@ -17,8 +17,8 @@ const DRIVERS: &[(&str, &[&str])] = &[
     ("pool", &["--quick"]),
     ("null", &["--quick"]),
     ("mesh", &["--quick"]),
-    ("rbac", &["--quick"]),
-    ("rego", &["--quick"]),
+    ("rbac", &["--quick", "--only", "P,X"]),
+    ("rego", &["--quick", "--only", "P,X"]),
     ("sshfs", &["--quick", "--only", "P,X"]),
     ("infoblox", &["--quick", "--only", "P,X"]),
 ];

@@ -62,14 +62,7 @@ fn add(set: &Mutex<BTreeSet<String>>, name: &str) {
 }
 
 fn create(bench: &Bench, name: &str) -> Value {
-    let options: serde_json::Map<String, Value> = bench
-        .profile()
-        .volume
-        .options
-        .iter()
-        .map(|(key, value)| (key.clone(), json!(value.replace("{name}", name))))
-        .collect();
-    json!({"Name": name, "Opts": options})
+    json!({"Name": name, "Opts": bench.profile().volume.filled(name)})
 }
 
 /// Volumes that are made, and every third of them removed, until told to stop.

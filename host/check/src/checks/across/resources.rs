@@ -150,14 +150,7 @@ fn some(bench: &Bench) -> Outcome {
     activate(bench.socket(), bench.patience()).succeeds()?;
     if bench.is(Kind::Volume) {
         let name = bench.name("long");
-        let options: serde_json::Map<_, _> = bench
-            .profile()
-            .volume
-            .options
-            .iter()
-            .map(|(key, value)| (key.clone(), json!(value.replace("{name}", &name))))
-            .collect();
-        let body = json!({"Name": name, "Opts": options});
+        let body = json!({"Name": name, "Opts": bench.profile().volume.filled(&name)});
         bench.call("VolumeDriver.Create", &body).succeeds()?;
         bench.call("VolumeDriver.Get", &body).succeeds()?;
         bench.call("VolumeDriver.Remove", &body).succeeds()?;

@@ -156,12 +156,5 @@ impl State {
 
 /// `Create` with the options that every volume gets.
 pub(super) fn create(bench: &Bench, name: &str) -> Value {
-    let options: serde_json::Map<String, Value> = bench
-        .profile()
-        .volume
-        .options
-        .iter()
-        .map(|(key, value)| (key.clone(), json!(value.replace("{name}", name))))
-        .collect();
-    json!({"Name": name, "Opts": options})
+    json!({"Name": name, "Opts": bench.profile().volume.filled(name)})
 }
