@@ -86,10 +86,6 @@ pub(in crate::cli) fn alone(shared: bool) -> anyhow::Result<()> {
         MountPropagationFlags::PRIVATE | MountPropagationFlags::REC,
     )
     .context(advice)?;
-    // As on every machine with an engine, which turns it on before it makes a network.
-    for setting in ["ipv4/ip_forward", "ipv6/conf/all/forwarding"] {
-        let _ = std::fs::write(format!("/proc/sys/net/{setting}"), "1");
-    }
     // Drivers that reach a server on this machine need it, and a container's network always has it.
     let _ = Command::new("ip")
         .args(["link", "set", "lo", "up"])
