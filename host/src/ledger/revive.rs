@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::inventory::{Health, probe};
 use super::{Effect, Kind, Ledger, decode, effects};
 use crate::config;
-use crate::machine::{ErrorKind, MachineError, links};
+use crate::machine::{ErrorKind, MachineError, Presence, links};
 use crate::store::ObjectRecord;
 
 /// How a mount that did not work came to work again.
@@ -25,8 +25,8 @@ const AGAIN: usize = 2;
 const REMAKE: Duration = Duration::from_secs(60);
 
 impl Ledger {
-    /// Looks whether one mount of a plugin is alive, if it can die at all, and makes it again if it is not. The reason why it did not work
-    /// comes before what went wrong then.
+    /// Looks whether one mount of a plugin is there, and alive if it can die at all, and makes it again if it is not. The reason why it did not
+    /// work comes before what went wrong then.
     ///
     /// # Errors
     /// When the machine says no.
@@ -42,11 +42,15 @@ impl Ledger {
             return Ok(());
         };
         let effect = decode(&object.record)?;
-        if !effect.can_die() {
-            return Ok(());
-        }
         let runtime = self.runtime.clone();
-        let health = effects::blocking(move || Ok(probe(&effect, &runtime))).await?;
+        let health = effects::blocking(move || {
+            Ok(match effect.can_die() {
+                true => probe(&effect, &runtime),
+                false if matches!(effect.look(&runtime), Ok(Presence::Absent)) => Health::Gone,
+                false => Health::Alive,
+            })
+        });
+        let health = health.await?;
         let reason = match health {
             Health::Alive => return Ok(()),
             Health::Degraded(reason) => reason,

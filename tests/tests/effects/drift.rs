@@ -3,8 +3,9 @@
 use anyhow::{Result, ensure};
 use dockside_tests::daemon::until;
 use dockside_tests::world::{Program, World};
+use serde_json::json;
 
-use crate::{PLUGIN, created, is_empty, removed, serve, world};
+use crate::{PLUGIN, call, created, is_empty, removed, serve, world};
 
 /// Exit status of a command that worked and found something.
 const ATTENTION: i32 = 3;
@@ -100,6 +101,39 @@ fn what_somebody_else_changes_is_found_and_repaired() -> Result<()> {
         ensure!(code == 0, "{script}: after the repair: {text}");
     }
     removed(&world, "v")?;
+    is_empty(&world.settled()?)
+}
+
+#[test]
+fn a_mount_that_somebody_else_ended_is_made_again_for_the_next_container() -> Result<()> {
+    let Some(world) = world("effects::drift", "machine", "")? else {
+        return Ok(());
+    };
+    let _daemon = serve(&world, Program::Plain)?;
+    for (name, held) in [
+        ("bound", "mkdir d; bind m d"),
+        ("disk", "image e 16m ext4; imgmount m e"),
+    ] {
+        created(&world, name, &[("do", held), ("mounts", "m")])?;
+        let mount = |id: &str| -> Result<String> {
+            let body = json!({ "Name": name, "ID": id });
+            let point = call(&world, "VolumeDriver.Mount", body)?.at("/Mountpoint");
+            Ok(point.as_str().unwrap_or_default().to_owned())
+        };
+        let point = mount("one")?;
+        world.run(&format!("echo kept > {point}/file; umount {point}"))?;
+        let again = mount("two")?;
+        ensure!(again == point, "{name}: {again} and {point}");
+        world.run(&format!("grep -q kept {point}/file"))?;
+        for id in ["one", "two"] {
+            call(
+                &world,
+                "VolumeDriver.Unmount",
+                json!({ "Name": name, "ID": id }),
+            )?;
+        }
+        removed(&world, name)?;
+    }
     is_empty(&world.settled()?)
 }
 

@@ -69,6 +69,27 @@ pub(super) fn place(
 /// Attaches an image to a loop device that goes with its last user. A tool that outlives this process holds the guard of the point, so that
 /// `undo` waits for its end.
 fn attach(file: &Path, guard: &File, deadline: Instant) -> Result<(PathBuf, File), MachineError> {
+    loop {
+        if let Some(attached) = attach_once(file, guard, deadline)? {
+            return Ok(attached);
+        }
+        // Another call of this image freed the device before it was open here, as it gave up a mount of its own.
+        if Instant::now() >= deadline {
+            return Err(MachineError::new(
+                ErrorKind::Busy,
+                format!("{} lost its loop device; try again", file.display()),
+            ));
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// The same; nothing if the device went to somebody else before it was open.
+fn attach_once(
+    file: &Path,
+    guard: &File,
+    deadline: Instant,
+) -> Result<Option<(PathBuf, File)>, MachineError> {
     let tried = format!("attach {} to a loop device", file.display());
     let failed = |error| MachineError::io(&tried, &error);
     let mut losetup = worker::tool("setpriv");
@@ -85,21 +106,22 @@ fn attach(file: &Path, guard: &File, deadline: Instant) -> Result<(PathBuf, File
         .write(true)
         .open(&device)
         .map_err(failed)?;
-    // A device that is open is marked for going with its last user.
-    detach(&device, deadline)?;
     if images::attached(file)?.as_ref() != Some(&device) {
-        return Err(MachineError::new(
-            ErrorKind::Busy,
-            format!("{} lost its loop device; try again", file.display()),
-        ));
+        return Ok(None);
     }
+    // A device that is open is marked for going with its last user.
+    let marked = detach(&device, deadline);
+    if images::attached(file)?.as_ref() != Some(&device) {
+        return Ok(None);
+    }
+    marked?;
     // What is read and written would be in the page cache a second time. File systems below that cannot do it go without.
     let mut losetup = worker::tool("losetup");
     losetup.arg("--direct-io=on").arg(&device);
     if let Err(error) = worker::run(&mut losetup, "set direct I/O", deadline) {
         tracing::debug!(device = %device.display(), %error, "a loop device goes through the page cache");
     }
-    Ok((device, open))
+    Ok(Some((device, open)))
 }
 
 fn detach(device: &Path, deadline: Instant) -> Result<(), MachineError> {
