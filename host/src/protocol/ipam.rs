@@ -4,10 +4,10 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::Decoded;
 use super::address::{cidr_to_guest, ip_to_guest, same_family};
 use super::method::Method;
 use super::wire::{Object, Problem};
+use super::{Answer, Decoded};
 use crate::sandbox::bindings::ipam::{AddressRequest, PoolRequest};
 
 /// The option that says what an address is for, and its value for a gateway.
@@ -117,10 +117,17 @@ pub(super) fn decode(method: Method, body: &Object) -> Result<Option<Decoded>, P
             pool_id: body.required_name("PoolID")?,
         },
         Method::IpamRequestAddress => Call::RequestAddress(request_address(body)?),
-        Method::IpamReleaseAddress => Call::ReleaseAddress {
-            pool_id: body.required_name("PoolID")?,
-            address: body.ip("Address")?.ok_or("Address is missing")?,
-        },
+        Method::IpamReleaseAddress => {
+            let pool_id = body.required_name("PoolID")?;
+            match body.ip("Address")? {
+                Some(address) => Call::ReleaseAddress { pool_id, address },
+                // The engine writes an address that it does not have so, and an error would stop the removal of its network.
+                None if body.get("Address").is_some() => {
+                    return Ok(Some(Decoded::Answered(Answer::Done)));
+                }
+                None => return Err("Address is missing".into()),
+            }
+        }
         _ => return Ok(None),
     };
     Ok(Some(Decoded::Call(super::Call::Ipam(call))))
@@ -304,6 +311,15 @@ mod tests {
     }
 
     #[test]
+    fn the_release_of_no_address_is_done_without_the_driver() {
+        let body = br#"{"PoolID":"p","Address":""}"#;
+        assert!(matches!(
+            decode(Method::IpamReleaseAddress, body),
+            Ok(Decoded::Answered(Answer::Done))
+        ));
+    }
+
+    #[test]
     fn nonsense_is_refused_with_the_field() {
         let cases = [
             ("RequestPool", r#"{"Pool":"10.0.0.0/33"}"#, "Pool"),
@@ -339,9 +355,10 @@ mod tests {
                 r#"{"PoolID":"p","Options":[]}"#,
                 "Options",
             ),
+            ("ReleaseAddress", r#"{"PoolID":"p"}"#, "Address"),
             (
                 "ReleaseAddress",
-                r#"{"PoolID":"p","Address":""}"#,
+                r#"{"PoolID":"p","Address":"x"}"#,
                 "Address",
             ),
         ];
