@@ -174,16 +174,27 @@ fn network_options(body: &Object) -> Result<NetworkOptions, Problem> {
     })
 }
 
-fn ipam_data(body: &Object, key: &str) -> Result<Vec<IpamData>, Problem> {
+const IPV4: &str = "IPv4";
+const IPV6: &str = "IPv6";
+
+/// What the IPAM driver gave for one family. libnetwork sends each family in a list of its own, so what is in the wrong one is no network.
+fn ipam_data(body: &Object, key: &str, family: &str) -> Result<Vec<IpamData>, Problem> {
     body.objects(key)?
         .iter()
         .map(|entry| {
+            let pool = entry.subnet("Pool")?;
+            let gateway = entry.cidr("Gateway")?;
+            let aux_addresses = entry.cidr_map("AuxAddresses")?;
+            let all = pool.iter().chain(&gateway);
+            let mut all = all.chain(aux_addresses.iter().map(|(_, net)| net));
+            if let Some(stray) = all.find(|net| net.addr().is_ipv4() != (family == IPV4)) {
+                return Err(format!("{stray} in {key} is not of {family}"));
+            }
             Ok(IpamData {
                 address_space: entry.name("AddressSpace")?,
-                pool: entry.subnet("Pool")?.map(cidr_to_guest),
-                gateway: entry.cidr("Gateway")?.map(cidr_to_guest),
-                aux_addresses: entry
-                    .cidr_map("AuxAddresses")?
+                pool: pool.map(cidr_to_guest),
+                gateway: gateway.map(cidr_to_guest),
+                aux_addresses: aux_addresses
                     .into_iter()
                     .map(|(name, net)| (name, cidr_to_guest(net)))
                     .collect(),
@@ -316,8 +327,8 @@ pub(super) fn decode(method: Method, body: &Object) -> Result<Option<Decoded>, P
         Method::NetworkCreateNetwork => Call::CreateNetwork {
             network_id: network_id()?,
             options: network_options(body)?,
-            ipv4: ipam_data(body, "IPv4Data")?,
-            ipv6: ipam_data(body, "IPv6Data")?,
+            ipv4: ipam_data(body, "IPv4Data", IPV4)?,
+            ipv6: ipam_data(body, "IPv6Data", IPV6)?,
         },
         Method::NetworkDeleteNetwork => Call::DeleteNetwork {
             network_id: network_id()?,
@@ -325,8 +336,8 @@ pub(super) fn decode(method: Method, body: &Object) -> Result<Option<Decoded>, P
         Method::NetworkAllocateNetwork => Call::AllocateNetwork {
             network_id: network_id()?,
             options: body.loose_map("Options")?,
-            ipv4: ipam_data(body, "IPv4Data")?,
-            ipv6: ipam_data(body, "IPv6Data")?,
+            ipv4: ipam_data(body, "IPv4Data", IPV4)?,
+            ipv6: ipam_data(body, "IPv6Data", IPV6)?,
         },
         Method::NetworkFreeNetwork => Call::FreeNetwork {
             network_id: network_id()?,

@@ -322,6 +322,17 @@ fn nonsense_is_refused_with_the_field() {
         ),
         (
             "CreateNetwork",
+            r#"{"NetworkID":"n","IPv4Data":[{"Pool":"fd00::/64"}]}"#.to_owned(),
+            "fd00::/64 in IPv4Data",
+        ),
+        (
+            "CreateNetwork",
+            r#"{"NetworkID":"n","IPv6Data":[{"Pool":"fd00::/64","Gateway":"10.0.0.1/24"}]}"#
+                .to_owned(),
+            "10.0.0.1/24 in IPv6Data",
+        ),
+        (
+            "CreateNetwork",
             r#"{"NetworkID":"n","IPv4Data":[{"AuxAddresses":{"h":""}}]}"#.to_owned(),
             "AuxAddresses.h",
         ),
