@@ -10,8 +10,8 @@ use dockside_tests::world::is_installed;
 pub(crate) struct Language {
     /// Its word on the command line.
     pub(crate) word: &'static str,
-    /// The kinds that it has templates for.
-    pub(crate) kinds: &'static [&'static str],
+    /// Whether projects of one kind are built, too: not where each build takes long.
+    pub(crate) one_by_one: bool,
     /// The command of the unit tests, as the README has it.
     pub(crate) test: &'static [&'static str],
     /// Programs that the build needs.
@@ -20,43 +20,43 @@ pub(crate) struct Language {
     shared: &'static [(&'static str, &'static str)],
 }
 
-const ALL: &[&str] = &["volume", "network", "ipam", "authz"];
-const FIRST: &[&str] = &["volume", "authz"];
+/// The kinds that there are templates for.
+pub(crate) const KINDS: &[&str] = &["volume", "network", "ipam", "authz"];
 
 pub(crate) const RUST: Language = Language {
     word: "rust",
-    kinds: ALL,
+    one_by_one: false,
     test: &["cargo", "test", "--quiet", "--locked"],
     tools: &["cargo"],
     shared: &[("CARGO_TARGET_DIR", "rust")],
 };
 pub(crate) const JS: Language = Language {
     word: "js",
-    kinds: ALL,
+    one_by_one: true,
     test: &["npm", "test"],
     tools: &["node", "npm"],
     shared: &[("npm_config_cache", "npm")],
 };
 pub(crate) const PYTHON: Language = Language {
     word: "python",
-    kinds: FIRST,
+    one_by_one: false,
     test: &["python3", "-m", "unittest"],
     tools: &["python3"],
     shared: &[("PIP_CACHE_DIR", "pip")],
 };
 pub(crate) const C: Language = Language {
     word: "c",
-    kinds: FIRST,
+    one_by_one: true,
     test: &["./test"],
     tools: &["clang-19", "wasm-ld-19", "cc"],
     shared: &[],
 };
 pub(crate) const GO: Language = Language {
     word: "go",
-    kinds: FIRST,
+    one_by_one: false,
     test: &["./tools/go", "test", "./driver"],
     tools: &[],
-    shared: &[("GOCACHE", "go")],
+    shared: &[("GOCACHE", "go"), ("XDG_CACHE_HOME", "cache")],
 };
 
 impl Language {
