@@ -272,7 +272,9 @@ pub(super) fn known_secrets(version: &Version, client: &Client) -> Secrets {
             version.settings.config.get(key),
             Some(ConfigValue::Literal(_)) | None
         );
-        if !literal || mask.tells(key) {
+        // A key such as `password-secret` names one, and its value is the name.
+        let is_name = version.settings.secrets.contains_key(value.as_str());
+        if !is_name && (!literal || mask.tells(key)) {
             secrets.add(value.as_bytes());
         }
     }

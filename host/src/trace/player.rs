@@ -9,7 +9,7 @@ use rand::rngs::StdRng;
 use rand::{RngCore as _, SeedableRng as _};
 use serde_json::{Value, json};
 
-use super::mask::{Mask, Secrets};
+use super::mask::{MASK, Mask, Secrets};
 use super::{Function, RunRecord};
 use crate::capability::http::HTTP;
 
@@ -110,6 +110,34 @@ fn asked(interface: &str, function: &str, args: &Value) -> Asked {
     (interface.to_owned(), function.to_owned(), args.to_string())
 }
 
+/// Whether two calls of the host can be the same one, with something hidden in one of them or in both.
+fn is_alike(known: &Asked, asked: &Asked) -> bool {
+    known.0 == asked.0
+        && known.1 == asked.1
+        && (matches_hidden(&known.2, &asked.2) || matches_hidden(&asked.2, &known.2))
+}
+
+/// Whether a text fits to one in which parts are hidden. What is hidden may have been anything.
+fn matches_hidden(hidden: &str, text: &str) -> bool {
+    let mut parts = hidden.split(MASK);
+    let Some(mut rest) = text.strip_prefix(parts.next().unwrap_or_default()) else {
+        return false;
+    };
+    let mut last = None;
+    for part in parts {
+        if let Some(before) = last.replace(part) {
+            let Some(at) = rest.find(before) else {
+                return false;
+            };
+            rest = rest.get(at + before.len()..).unwrap_or_default();
+        }
+    }
+    match last {
+        Some(end) => rest.ends_with(end),
+        None => rest.is_empty(),
+    }
+}
+
 /// The host of one replayed call.
 #[derive(Debug)]
 pub struct Player {
@@ -176,8 +204,13 @@ impl Player {
     }
 
     fn answer_to(&self, function: &Function, args: &Value) -> Option<Value> {
-        let asked = asked(&function.interface, &function.name, args);
+        let mut asked = asked(&function.interface, &function.name, args);
         let mut playing = self.playing.lock();
+        if !playing.answers.contains_key(&asked)
+            && let Some(alike) = playing.answers.keys().find(|known| is_alike(known, &asked))
+        {
+            asked = alike.clone();
+        }
         if let Some(left) = playing.answers.get_mut(&asked) {
             let again = only_tells(&function.interface, &function.name, args) && left.len() == 1;
             let next = match again {
@@ -194,12 +227,14 @@ impl Player {
     /// The answer to a request of `wasi:http`.
     pub fn http(&self, method: &str, uri: &str) -> Option<Value> {
         let mut playing = self.playing.lock();
-        let hidden = Mask::new(&[], Secrets::default()).find_in_text(uri);
-        let uri = hidden.as_deref().unwrap_or(uri);
-        let left = playing
-            .requests
-            .get_mut(&(method.to_owned(), uri.to_owned()))?;
-        left.pop_front()
+        let exact = playing.requests.keys().find(|(_, known)| known == uri);
+        let requests = playing.requests.iter();
+        let found = exact.cloned().filter(|(of, _)| of == method).or_else(|| {
+            let mut open = requests.filter(|(_, left)| !left.is_empty());
+            open.find(|((of, known), _)| of == method && matches_hidden(known, uri))
+                .map(|(key, _)| key.clone())
+        });
+        playing.requests.get_mut(&found?)?.pop_front()
     }
 
     /// The time: as recorded, and then a millisecond later each time.
@@ -226,5 +261,27 @@ impl Player {
     /// The guest's seed.
     pub fn seed(&self) -> Option<u128> {
         self.playing.lock().seed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_hidden_fits_to_anything_and_nothing_else_does() {
+        for (hidden, text, fits) in [
+            ("a", "a", true),
+            ("a", "ab", false),
+            ("***", "anything", true),
+            ("x***", "xy", true),
+            ("x***z", "xyz", true),
+            ("x***z", "xy", false),
+            ("a***b***c", "a1b2c", true),
+            ("a***b***c", "a1c", false),
+            ("a***", "b", false),
+        ] {
+            assert_eq!(matches_hidden(hidden, text), fits, "{hidden} {text}");
+        }
     }
 }
