@@ -1,5 +1,4 @@
 //! A plugin of all four kinds that passes every check, and with `--break=ID` fails exactly that one. For the tests of the checks.
-#![allow(dead_code)]
 
 mod authz;
 mod breaks;
