@@ -260,29 +260,7 @@ impl Control for Started {
     }
 
     fn ended(&self, limit: Duration) -> Result<i32, String> {
-        let end = Instant::now() + limit;
-        loop {
-            let ended = self.child(|child| match child {
-                None => Some(0),
-                Some(running) => match running.try_wait() {
-                    Ok(Some(status)) => {
-                        *child = None;
-                        Some(status_number(status))
-                    }
-                    _ => None,
-                },
-            });
-            match ended {
-                Some(status) => return Ok(status),
-                None if Instant::now() > end => {
-                    return Err(format!(
-                        "the plugin still runs after {:.1} s",
-                        limit.as_secs_f64()
-                    ));
-                }
-                None => std::thread::sleep(Duration::from_millis(5)),
-            }
-        }
+        ended(&self.child, "the plugin", limit)
     }
 
     fn kill(&self) -> Result<(), String> {
@@ -292,25 +270,11 @@ impl Control for Started {
 
     fn start_again(&self, limit: Duration) -> Result<(i32, String), String> {
         let before = self.log().len();
-        let mut second = self.spawn()?;
-        let end = Instant::now() + limit;
-        loop {
-            if let Ok(Some(status)) = second.try_wait() {
-                return Ok((
-                    status_number(status),
-                    self.log().get(before..).unwrap_or_default().to_owned(),
-                ));
-            }
-            if Instant::now() > end {
-                let _ = second.kill();
-                let _ = second.wait();
-                return Err(format!(
-                    "a second one still runs after {:.1} s",
-                    limit.as_secs_f64()
-                ));
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        let status = run_to_end(self.spawn()?, limit)?;
+        Ok((
+            status,
+            self.log().get(before..).unwrap_or_default().to_owned(),
+        ))
     }
 
     fn inject(&self, fault: Fault) -> Result<(), String> {
@@ -347,9 +311,62 @@ impl Drop for Started {
     }
 }
 
+/// Waits until a process has ended that this one started, and forgets it. Gives its exit status, or the negative number of the signal that ended it; 0 if there is none.
+/// `who` is what an error calls it.
+///
+/// # Errors
+///
+/// It still runs after `limit`.
+pub fn ended(child: &Mutex<Option<Child>>, who: &str, limit: Duration) -> Result<i32, String> {
+    let end = Instant::now() + limit;
+    loop {
+        {
+            let mut child = child.lock().unwrap_or_else(PoisonError::into_inner);
+            match child.as_mut().map(Child::try_wait) {
+                None => return Ok(0),
+                Some(Ok(Some(status))) => {
+                    *child = None;
+                    return Ok(status_number(status));
+                }
+                Some(_) => {}
+            }
+        }
+        if Instant::now() > end {
+            return Err(format!(
+                "{who} still runs after {:.1} s",
+                limit.as_secs_f64()
+            ));
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Waits until a second process has ended, as [`Control::start_again`] starts one.
+///
+/// # Errors
+///
+/// It did not end within `limit`; it is killed then.
+pub fn run_to_end(mut second: Child, limit: Duration) -> Result<i32, String> {
+    let end = Instant::now() + limit;
+    loop {
+        if let Ok(Some(status)) = second.try_wait() {
+            return Ok(status_number(status));
+        }
+        if Instant::now() > end {
+            let _ = second.kill();
+            let _ = second.wait();
+            return Err(format!(
+                "a second one still runs after {:.1} s",
+                limit.as_secs_f64()
+            ));
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
 /// The exit status, or the negative number of the signal that ended it.
 #[must_use]
-pub fn status_number(status: std::process::ExitStatus) -> i32 {
+fn status_number(status: std::process::ExitStatus) -> i32 {
     use std::os::unix::process::ExitStatusExt;
     status
         .code()

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use dockside_check::client::{Connection, Patience};
-use dockside_check::control::{Driver, Fault};
+use dockside_check::control::{Driver, Fault, ended, run_to_end};
 use dockside_check::{Control, Profile};
 use rustix::process::{Pid, Signal, kill_process};
 use toml::Table;
@@ -304,29 +304,7 @@ impl Control for Hosted {
     }
 
     fn ended(&self, limit: Duration) -> Result<i32, String> {
-        let end = Instant::now() + limit;
-        loop {
-            let ended = self.child(|child| match child {
-                None => Some(0),
-                Some(running) => match running.try_wait() {
-                    Ok(Some(status)) => {
-                        *child = None;
-                        Some(dockside_check::control::status_number(status))
-                    }
-                    _ => None,
-                },
-            });
-            match ended {
-                Some(status) => return Ok(status),
-                None if Instant::now() > end => {
-                    return Err(format!(
-                        "the daemon still runs after {:.1} s",
-                        limit.as_secs_f64()
-                    ));
-                }
-                None => std::thread::sleep(Duration::from_millis(5)),
-            }
-        }
+        ended(&self.child, "the daemon", limit)
     }
 
     fn kill(&self) -> Result<(), String> {
@@ -336,25 +314,11 @@ impl Control for Hosted {
 
     fn start_again(&self, limit: Duration) -> Result<(i32, String), String> {
         let before = self.log().len();
-        let mut second = self.spawn()?;
-        let end = Instant::now() + limit;
-        loop {
-            if let Ok(Some(status)) = second.try_wait() {
-                return Ok((
-                    dockside_check::control::status_number(status),
-                    self.log().get(before..).unwrap_or_default().to_owned(),
-                ));
-            }
-            if Instant::now() > end {
-                let _ = second.kill();
-                let _ = second.wait();
-                return Err(format!(
-                    "a second one still runs after {:.1} s",
-                    limit.as_secs_f64()
-                ));
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        let status = run_to_end(self.spawn()?, limit)?;
+        Ok((
+            status,
+            self.log().get(before..).unwrap_or_default().to_owned(),
+        ))
     }
 
     fn inject(&self, fault: Fault) -> Result<(), String> {
