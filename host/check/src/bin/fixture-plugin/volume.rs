@@ -66,7 +66,8 @@ impl Volumes {
             // Docker's second try: any answer without the volume would make it forget the volume.
             return Reply::Close;
         }
-        if self.context.breaks.on("V31") && method == "Unmount" && !self.knows(request.as_ref()) {
+        if self.context.breaks.on("V31") && method == "Unmount" && self.is_unknown(request.as_ref())
+        {
             return Reply::Close;
         }
         let done = match method {
@@ -95,10 +96,11 @@ impl Volumes {
         }
     }
 
-    fn knows(&self, request: Option<&Value>) -> bool {
+    /// Whether the request names a volume, and one that was never made.
+    fn is_unknown(&self, request: Option<&Value>) -> bool {
         request
             .and_then(|request| request.get("Name")?.as_str())
-            .is_some_and(|name| self.state().volumes.contains_key(name))
+            .is_some_and(|name| !name.is_empty() && !self.state().volumes.contains_key(name))
     }
 
     /// After a crash: what is half done is undone, and after a reboot nothing is in use.

@@ -150,6 +150,12 @@ fn judges_by_one_policy(bench: &Bench) -> Outcome {
         ));
     }
     let swaps = bench.patience().times(100).max(4);
+    let ask = || -> Outcome {
+        let asked = bench.at_once(4, |_| {
+            (0..5).try_for_each(|_| lab.denied("both policies deny it", &lab.harmful()))
+        });
+        asked.into_iter().collect()
+    };
     let mut judged = Ok(());
     for number in 0..swaps {
         if number % 2 == 0 {
@@ -157,16 +163,15 @@ fn judges_by_one_policy(bench: &Bench) -> Outcome {
         } else {
             lab.shell("restore-policy", lab.own.restore_policy.as_ref())?;
         }
-        let asked = bench.at_once(4, |_| {
-            (0..5).try_for_each(|_| lab.denied("both policies deny it", &lab.harmful()))
-        });
-        judged = asked.into_iter().collect();
+        judged = ask();
         if judged.is_err() {
             break;
         }
     }
     lab.shell("restore-policy", lab.own.restore_policy.as_ref())?;
-    judged.map_err(|stop: Stop| stop.during("while the policy was replaced"))
+    judged
+        .and_then(|()| ask())
+        .map_err(|stop: Stop| stop.during("while the policy was replaced"))
 }
 
 fn denies_after_a_kill(bench: &Bench) -> Outcome {

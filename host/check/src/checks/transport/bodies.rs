@@ -117,6 +117,15 @@ fn same(first: &Answer, second: &Answer) -> bool {
     refused(first) == refused(second) && first.is_success() == second.is_success()
 }
 
+/// Whether the answer to `Get` says that the volume is there. What comes without one is to Docker no volume, whatever the status.
+fn has_volume(answer: &Answer) -> bool {
+    answer.is_success()
+        && answer
+            .json()
+            .and_then(|json| json.get("Volume"))
+            .is_some_and(Value::is_object)
+}
+
 fn nulls(bench: &Bench) -> Outcome {
     if bench.is(Kind::Volume) && bench.profile().volume.options.is_empty() {
         let call = |hint: &str, options: Value| {
@@ -182,19 +191,29 @@ fn unknown_field(bench: &Bench) -> Outcome {
         }
         body
     };
+    let mut calls = Vec::new();
     if bench.is(Kind::Volume) {
-        let body = with(create(bench, &bench.name("extra")));
-        bench.call("VolumeDriver.Create", &body).succeeds()?;
+        let new = || create(bench, &bench.name("extra"));
+        calls.push(("VolumeDriver.Create", new(), new()));
     }
-    if bench.is(Kind::Network) {
-        let body = with(json!({"NetworkID": bench.id()}));
-        bench
-            .call("NetworkDriver.DeleteNetwork", &body)
-            .succeeds()?;
+    for (kind, method, field) in [
+        (Kind::Network, "NetworkDriver.DeleteNetwork", "NetworkID"),
+        (Kind::Ipam, "IpamDriver.ReleasePool", "PoolID"),
+    ] {
+        if bench.is(kind) {
+            let new = || json!({field: bench.id()});
+            calls.push((method, new(), new()));
+        }
     }
-    if bench.is(Kind::Ipam) {
-        let body = with(json!({"PoolID": bench.id()}));
-        bench.call("IpamDriver.ReleasePool", &body).succeeds()?;
+    for (method, plain, other) in calls {
+        let usual = bench.call(method, &plain);
+        let answer = bench.call(method, &with(other));
+        answer.ensure(same(&usual, &answer), || {
+            format!(
+                "without the field that nobody knows the answer is {}",
+                usual.exchange().answer
+            )
+        })?;
     }
     Ok(())
 }
@@ -217,11 +236,9 @@ fn twice(bench: &Bench) -> Outcome {
                 json!(two)
             );
             let answer = bench.send("VolumeDriver.Create", body.as_bytes());
-            let there = names.each_ref().map(|name| {
-                bench
-                    .call("VolumeDriver.Get", &json!({"Name": name}))
-                    .is_success()
-            });
+            let there = names
+                .each_ref()
+                .map(|name| has_volume(&bench.call("VolumeDriver.Get", &json!({"Name": name}))));
             let fits = match there {
                 [false, false] => refused(&answer),
                 // A key in another case is to some one that they do not know.
@@ -270,13 +287,13 @@ fn bad_text(bench: &Bench) -> Outcome {
         let answer = bench.call("VolumeDriver.Create", &body);
         let short = bench.call("VolumeDriver.Get", &json!({"Name": name}));
         short.ensure(
-            !short.is_success(),
+            !has_volume(&short),
             || "a volume was made whose name ends where NUL was",
         )?;
         if !refused(&answer) {
             let whole = bench.call("VolumeDriver.Get", &json!({"Name": longer}));
             whole.ensure(
-                whole.text("/Volume/Name") == longer,
+                whole.text("/Volume/Name").contains(&longer),
                 || "the name with NUL was accepted and is not kept whole",
             )?;
         }

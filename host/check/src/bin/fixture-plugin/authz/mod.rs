@@ -8,7 +8,7 @@ mod target;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -23,7 +23,10 @@ pub(crate) struct Authz {
     context: Context,
     store: Store,
     execs: Mutex<BTreeSet<String>>,
+    /// Whether the policy was needed since the start.
     asked: AtomicBool,
+    /// The targets of the requests that were asked about.
+    uris: Mutex<BTreeSet<String>>,
     policy: Mutex<Option<String>>,
     last: Mutex<Option<Result<(), String>>>,
     same: Mutex<(String, u32)>,
@@ -39,6 +42,7 @@ impl Authz {
             store,
             execs: Mutex::new(execs),
             asked: AtomicBool::new(false),
+            uris: Mutex::default(),
             policy: Mutex::default(),
             last: Mutex::default(),
             same: Mutex::default(),
@@ -51,10 +55,17 @@ impl Authz {
         let Some(request) = request else {
             return Reply::Failed("the request is empty".into());
         };
+        let uri = request.get("RequestUri").and_then(Value::as_str);
+        let uri = uri.unwrap_or_default();
         let decided = match method {
-            "AuthZReq" => self.request(&request),
+            "AuthZReq" => {
+                if breaks.on("A36") {
+                    self.uris().insert(uri.to_owned());
+                }
+                self.request(&request)
+            }
             "AuthZRes" => {
-                if breaks.on("A36") && !self.asked.load(Ordering::Relaxed) {
+                if breaks.on("A36") && !self.uris().contains(uri) {
                     return Reply::Close;
                 }
                 match self.response(&request) {
@@ -76,6 +87,10 @@ impl Authz {
             }
             Err(reason) => json!({"Allow": false, "Msg": reason}),
         })
+    }
+
+    fn uris(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.uris.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What goes wrong between a decision and its answer.
@@ -123,7 +138,10 @@ impl Authz {
         }
         let text = std::fs::read_to_string(self.context.dir.join("policy")).unwrap_or_default();
         let mut known = self.policy.lock().unwrap_or_else(PoisonError::into_inner);
-        let changed = known.as_ref().is_some_and(|known| *known != text);
+        let whole = |text: &str| ["", "strict"].contains(&text.trim());
+        let changed = known
+            .as_ref()
+            .is_some_and(|known| *known != text && whole(known) && whole(&text));
         *known = Some(text.clone());
         if breaks.on("A41") && changed {
             return Ok(Policy::none());
@@ -152,7 +170,6 @@ impl Authz {
             }
             Err(reason) => return Err(reason),
         };
-        self.asked.store(true, Ordering::Relaxed);
         if breaks.on("A11") && request.get("RequestUri").is_none() {
             return Ok(());
         }

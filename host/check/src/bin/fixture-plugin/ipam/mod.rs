@@ -303,7 +303,7 @@ impl Ipam {
             || (breaks.on("I24") && wanted.contains(char::is_uppercase));
         if breaks.on("I28") {
             state.apply(Entry::Held(id.to_owned(), address, epoch));
-        } else if breaks.on("I29") && wanted.is_empty() {
+        } else if breaks.on("I29") && wanted.is_empty() && prefix <= 28 {
             return self
                 .stocked(&mut state, id)
                 .map(|address| json!({"Address": format!("{address}/{prefix}")}));
