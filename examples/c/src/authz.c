@@ -29,10 +29,12 @@ static bool is_administrator(text_t user, bool *is, dockside_driver_types_error_
     return true;
 }
 
-/* Whether the path is this one, with slashes between its parts. A `*` is for one part. */
+/* Whether the path is this one, with slashes between its parts. A `*` is for one part, `**` at the end for some: the names of images have
+   slashes. */
 static bool is_for(const request_t *request, const char *path) {
     for (size_t i = 0; i < request->path.len; i++) {
         size_t length = strcspn(path, "/");
+        if (!strcmp(path, "**")) return true;
         bool any = length == 1 && *path == '*';
         if (!any && !text_equals(request->path.ptr[i], (text_t){(uint8_t *)path, length})) return false;
         path += length + (path[length] == '/');
@@ -46,7 +48,7 @@ static text_t container_objection(json_t content) {
     static const char *const spaces[] = {"PidMode", "IpcMode", "UTSMode", "UsernsMode", "NetworkMode", "CgroupnsMode"};
     json_t host = json_member(content, "HostConfig"), item;
     text_t said;
-    if (json_is_true(json_member(host, "Privileged"))) return text("privileged containers are not allowed");
+    if (!json_is_false(json_member(host, "Privileged"))) return text("privileged containers are not allowed");
     for (size_t at = 0; json_next(json_member(host, "Binds"), &at, &item);)
         if (json_string(item, &said) && (text_starts(said, "/") || text_starts(said, "~") || text_starts(said, ".")))
             return text("directories of the machine are not allowed in containers");
@@ -65,7 +67,7 @@ static text_t container_objection(json_t content) {
 }
 
 static text_t exec_objection(json_t content) {
-    return text(json_is_true(json_member(content, "Privileged")) ? "privileged commands are not allowed" : "");
+    return text(json_is_false(json_member(content, "Privileged")) ? "" : "privileged commands are not allowed");
 }
 
 static text_t volume_objection(json_t content) {
@@ -84,17 +86,55 @@ static const struct {
     {"volumes/create", volume_objection},
 };
 
+/* Daily work with what is there already. What is on neither list is denied, so a new endpoint of Docker's is no way around the policy. */
+static const struct {
+    const char *method, *path;
+} DAILY[] = {
+    {"GET", "**"},
+    {"HEAD", "**"},
+    {"POST", "auth"},
+    {"POST", "containers/*/start"},
+    {"POST", "containers/*/stop"},
+    {"POST", "containers/*/restart"},
+    {"POST", "containers/*/kill"},
+    {"POST", "containers/*/pause"},
+    {"POST", "containers/*/unpause"},
+    {"POST", "containers/*/wait"},
+    {"POST", "containers/*/resize"},
+    {"POST", "containers/*/attach"},
+    {"POST", "containers/*/rename"},
+    {"POST", "containers/prune"},
+    {"PUT", "containers/*/archive"},
+    {"DELETE", "containers/*"},
+    {"POST", "exec/*/start"},
+    {"POST", "exec/*/resize"},
+    {"POST", "images/**"},
+    {"DELETE", "images/**"},
+    {"POST", "networks/create"},
+    {"POST", "networks/*/connect"},
+    {"POST", "networks/*/disconnect"},
+    {"POST", "networks/prune"},
+    {"DELETE", "networks/*"},
+    {"POST", "volumes/prune"},
+    {"DELETE", "volumes/*"},
+};
+
 static text_t denial(const request_t *request) {
     /* Connections that Docker hands over: nobody sees what is said there. */
     if (is_for(request, "session") || is_for(request, "grpc"))
         return TEXT(text("/"), request->path.ptr[0], text(" is not allowed, because what is said there cannot be judged"));
     for (size_t i = 0; i < sizeof JUDGED / sizeof *JUDGED; i++) {
         if (!text_equals(request->method, text("POST")) || !is_for(request, JUDGED[i].path)) continue;
-        if (request->body.tag != EXPORTS_DOCKSIDE_DRIVER_AUTHZ_REQUEST_BODY_JSON)
+        bool is_json = request->body.tag == EXPORTS_DOCKSIDE_DRIVER_AUTHZ_REQUEST_BODY_JSON;
+        if (!is_json || !text_starts(request->body.val.json, "{"))
             return TEXT(text("the body of POST /"), text(JUDGED[i].path), text(" is not there to be judged"));
         return JUDGED[i].objection(json_parse(request->body.val.json));
     }
-    return text("");
+    for (size_t i = 0; i < sizeof DAILY / sizeof *DAILY; i++)
+        if (text_equals(request->method, text(DAILY[i].method)) && is_for(request, DAILY[i].path)) return text("");
+    text_t path = text("");
+    for (size_t i = 0; i < request->path.len; i++) path = TEXT(path, text("/"), request->path.ptr[i]);
+    return TEXT(request->method, text(" "), path, text(" is not among the requests that this policy knows"));
 }
 
 bool exports_dockside_driver_authz_authz_req(request_t *request, decision_t *ret, exports_dockside_driver_authz_error_t *error) {

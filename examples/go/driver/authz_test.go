@@ -39,6 +39,10 @@ var harmful = [][2]string{
 func TestOrdinaryRequestsAreAllowed(t *testing.T) {
 	for _, request := range [][3]string{
 		{"GET", "info", ""},
+		{"GET", "images/json", ""},
+		{"DELETE", "containers/x", ""},
+		{"PUT", "containers/x/archive", ""},
+		{"POST", "images/shop/web/push", ""},
 		{"POST", "containers/x/start", ""},
 		{"POST", "containers/create", `{"Image":"busybox"}`},
 		{"POST", "containers/create", `{"HostConfig":{"Binds":["data:/data"],"Mounts":[{"Type":"volume"}],"NetworkMode":"default"}}`},
@@ -70,9 +74,24 @@ func TestWithoutAListThereIsNoAdministrator(t *testing.T) {
 	}
 }
 
+func TestWhatThePolicyDoesNotKnowIsDenied(t *testing.T) {
+	for _, request := range [][2]string{
+		{"POST", "plugins/pull"},
+		{"POST", "containers/create/auth"},
+		{"POST", "version1.41/containers/create"},
+		{"POST", "auth/x"},
+		{"OPTIONS", "containers/create"},
+		{"DELETE", "containers/x/y"},
+	} {
+		if allowed(t, "", "", request[0], request[1], `{"Image":"busybox"}`) {
+			t.Errorf("%v is allowed", request)
+		}
+	}
+}
+
 func TestABodyThatIsNotThereIsNoHarmlessOne(t *testing.T) {
 	for _, path := range []string{"containers/create", "containers/x/exec"} {
-		for _, body := range []string{"", "[]", "{"} {
+		for _, body := range []string{"", "[]", "{", "null"} {
 			if allowed(t, "", "", "POST", path, body) {
 				t.Errorf("%s is allowed with the body %q", path, body)
 			}

@@ -8,6 +8,7 @@ from .host import HostTestCase
 
 HARMFUL = [
     ("containers/create", {"HostConfig": {"Privileged": True}}),
+    ("containers/create", {"HostConfig": {"Privileged": "true"}}),
     ("containers/create", {"HostConfig": {"Binds": ["data:/data", "/:/host"]}}),
     ("containers/create", {"HostConfig": {"Mounts": [{"Type": "volume"}, {"Type": "bind", "Source": "/"}]}}),
     (
@@ -47,7 +48,10 @@ class AuthzTest(HostTestCase):
         return False
 
     def test_ordinary_requests_are_allowed(self) -> None:
-        self.assertTrue(self.allowed("info", method="GET"))
+        for line in ["GET info", "GET images/json", "DELETE containers/x", "PUT containers/x/archive", "POST images/shop/web/push"]:
+            with self.subTest(line):
+                method, path = line.split()
+                self.assertTrue(self.allowed(path, method=method))
         host_config = {"Binds": ["data:/data"], "Mounts": [{"Type": "volume"}], "NetworkMode": "default"}
         for path, body in [
             ("containers/create", {"Image": "busybox"}),
@@ -70,6 +74,20 @@ class AuthzTest(HostTestCase):
         self.config.clear()
         self.assertFalse(self.allowed(*HARMFUL[0], user=""))
 
+    def test_what_the_policy_does_not_know_is_denied(self) -> None:
+        for line in [
+            "POST plugins/pull",
+            "POST containers/create/auth",
+            "POST version1.41/containers/create",
+            "POST auth/x",
+            "OPTIONS containers/create",
+            "DELETE containers/x/y",
+        ]:
+            with self.subTest(line):
+                method, path = line.split()
+                self.assertFalse(self.allowed(path, {"Image": "busybox"}, method=method))
+
     def test_a_body_that_is_not_there_is_no_harmless_one(self) -> None:
         self.assertFalse(self.allowed("containers/create"))
+        self.assertFalse(self.allowed("containers/create", []))
         self.assertFalse(self.allowed("containers/x/exec"))

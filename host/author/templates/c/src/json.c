@@ -66,8 +66,8 @@ json_t json_member(json_t object, const char *key) {
     return (json_t){NULL, 0};
 }
 
-bool json_is_true(json_t value) {
-    return text_equals(value, text("true"));
+bool json_is_false(json_t value) {
+    return !value.len || text_equals(value, text("false")) || text_equals(value, text("null"));
 }
 
 static unsigned hex_digits(const uint8_t *digits) {

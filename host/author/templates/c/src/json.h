@@ -13,7 +13,8 @@ json_t json_parse(text_t document);
 json_t json_member(json_t object, const char *key);
 /* Steps through a list: `item` is the next one, false comes at the end and for what is no list. `position` begins with 0. */
 bool json_next(json_t list, size_t *position, json_t *item);
-bool json_is_true(json_t value);
+/* False, or not there: what is neither true nor false is not left to the engine. */
+bool json_is_false(json_t value);
 /* Whether it is a string; then a copy of what it says. */
 bool json_string(json_t value, text_t *string);
 

@@ -32,6 +32,7 @@ static bool allowed(const char *user, const char *method, const char *path, cons
 static const char *const HARMFUL[][2] = {
     {"containers/create", "{\"HostConfig\":{\"Privileged\":true}}"},
     {"containers/create", "{ \"Image\" : \"x\" , \"HostConfig\" : { \"Memory\" : 1 , \"Privileged\" : true } }"},
+    {"containers/create", "{\"HostConfig\":{\"Privileged\":\"true\"}}"},
     {"containers/create", "{\"HostConfig\":{\"Binds\":[\"data:/data\",\"/:/host\"]}}"},
     {"containers/create", "{\"HostConfig\":{\"Mounts\":[{\"Type\":\"volume\",\"Target\":\"a,]}\\\"b\"},{\"Type\":\"bind\",\"Source\":\"/\"}]}}"},
     {"containers/create", "{\"HostConfig\":{\"Mounts\":[{\"Type\":\"volume\",\"VolumeOptions\":{\"DriverConfig\":{\"Options\":{\"o\":\"bind\"}}}}]}}"},
@@ -44,6 +45,10 @@ static const char *const HARMFUL[][2] = {
 
 static void ordinary_requests_are_allowed(void) {
     CHECK(allowed(NULL, "GET", "info", NULL));
+    CHECK(allowed(NULL, "GET", "images/json", NULL));
+    CHECK(allowed(NULL, "DELETE", "containers/x", NULL));
+    CHECK(allowed(NULL, "PUT", "containers/x/archive", NULL));
+    CHECK(allowed(NULL, "POST", "images/shop/web/push", NULL));
     CHECK(allowed(NULL, "POST", "containers/x/start", NULL));
     CHECK(allowed(NULL, "POST", "containers/create", "{\"Image\":\"busybox\"}"));
     CHECK(allowed(NULL, "POST", "containers/create",
@@ -66,8 +71,23 @@ static void without_a_list_there_is_no_administrator(void) {
     CHECK(!allowed("", "POST", HARMFUL[0][0], HARMFUL[0][1]));
 }
 
+static void what_the_policy_does_not_know_is_denied(void) {
+    static const char *const requests[][2] = {
+        {"POST", "plugins/pull"},
+        {"POST", "containers/create/auth"},
+        {"POST", "version1.41/containers/create"},
+        {"POST", "auth/x"},
+        {"OPTIONS", "containers/create"},
+        {"DELETE", "containers/x/y"},
+    };
+    for (size_t i = 0; i < sizeof requests / sizeof *requests; i++)
+        CHECK(!allowed(NULL, requests[i][0], requests[i][1], "{\"Image\":\"busybox\"}"));
+}
+
 static void a_body_that_is_not_there_is_no_harmless_one(void) {
     CHECK(!allowed(NULL, "POST", "containers/create", NULL));
+    CHECK(!allowed(NULL, "POST", "containers/create", "null"));
+    CHECK(!allowed(NULL, "POST", "containers/create", "[]"));
     CHECK(!allowed(NULL, "POST", "containers/x/exec", NULL));
 }
 
@@ -75,5 +95,6 @@ int main(void) {
     RUN(ordinary_requests_are_allowed);
     RUN(what_leads_to_the_machine_is_denied_but_not_to_administrators);
     RUN(without_a_list_there_is_no_administrator);
+    RUN(what_the_policy_does_not_know_is_denied);
     RUN(a_body_that_is_not_there_is_no_harmless_one);
 }

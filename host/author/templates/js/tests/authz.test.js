@@ -9,13 +9,16 @@ beforeEach(() => {
   memory.config.set('administrators', 'root, alice');
 });
 
-const ask = (path, content, user) => {
+const ask = (path, content, user, method = 'POST') => {
   const body = content === undefined ? { tag: 'none' } : { tag: 'json', val: JSON.stringify(content) };
-  return authz.authzReq({ user, method: 'POST', path: path.split('/'), body });
+  return authz.authzReq({ user, method, path: path.split('/'), body });
 };
 
 test('ordinary requests are allowed', () => {
-  assert.equal(authz.authzReq({ method: 'GET', path: ['info'], body: { tag: 'none' } }).tag, 'allow');
+  for (const line of ['GET info', 'GET images/json', 'DELETE containers/x', 'PUT containers/x/archive', 'POST images/shop/web/push']) {
+    const [method, path] = line.split(' ');
+    assert.equal(ask(path, undefined, undefined, method).tag, 'allow', line);
+  }
   for (const [path, content] of [
     ['containers/create', { Image: 'busybox' }],
     ['containers/create', { HostConfig: { Binds: ['data:/data'], Mounts: [{ Type: 'volume', Source: 'data' }], NetworkMode: 'default' } }],
@@ -29,6 +32,7 @@ test('ordinary requests are allowed', () => {
 
 const HARMFUL = [
   ['containers/create', { HostConfig: { Privileged: true } }],
+  ['containers/create', { HostConfig: { Privileged: 'true' } }],
   ['containers/create', { HostConfig: { Binds: ['/:/host'] } }],
   ['containers/create', { HostConfig: { Mounts: [{ Type: 'bind', Source: '/' }] } }],
   ['containers/create', { HostConfig: { Mounts: [{ Type: 'volume', VolumeOptions: { DriverConfig: { Options: { o: 'bind' } } } }] } }],
@@ -55,8 +59,22 @@ test('without a list there is no administrator', () => {
   assert.equal(ask(...HARMFUL[0], '').tag, 'deny');
 });
 
+test('what the policy does not know is denied', () => {
+  for (const line of [
+    'POST plugins/pull',
+    'POST containers/create/auth',
+    'POST version1.41/containers/create',
+    'POST auth/x',
+    'OPTIONS containers/create',
+    'DELETE containers/x/y',
+  ]) {
+    const [method, path] = line.split(' ');
+    assert.equal(ask(path, { Image: 'busybox' }, undefined, method).tag, 'deny', line);
+  }
+});
+
 test('a body that is not there is no harmless one', () => {
-  for (const body of [{ tag: 'none' }, { tag: 'stream' }]) {
+  for (const body of [{ tag: 'none' }, { tag: 'stream' }, { tag: 'json', val: 'null' }, { tag: 'json', val: '[]' }]) {
     assert.equal(authz.authzReq({ method: 'POST', path: ['containers', 'create'], body }).tag, 'deny');
   }
 });

@@ -39,13 +39,19 @@ fn objection(request: &Request) -> Option<String> {
                 "/{path} is not allowed, because what is said there cannot be judged"
             ));
         }
-        _ => return None,
+        (method, path) if is_daily(method, path) => return None,
+        (method, _) => {
+            let path = path.join("/");
+            return Some(format!(
+                "{method} /{path} is not among the requests that this policy knows"
+            ));
+        }
     };
-    let body = match &request.body {
+    let body: Option<Value> = match &request.body {
         RequestBody::Json(body) => serde_json::from_str(body).ok(),
         _ => None,
     };
-    match body {
+    match body.filter(Value::is_object) {
         Some(body) => judge(&body),
         None => Some(format!(
             "the body of {} /{} is not there to be judged",
@@ -55,11 +61,32 @@ fn objection(request: &Request) -> Option<String> {
     }
 }
 
+/// Whether it reads, or works with what is there already. All else is denied, so a new endpoint of Docker's is no way around the policy.
+fn is_daily(method: &str, path: &[&str]) -> bool {
+    match (method, path) {
+        ("GET" | "HEAD", _) => true,
+        ("POST", ["auth"] | ["networks", "create"]) => true,
+        ("POST", ["containers" | "networks" | "volumes", "prune"]) => true,
+        ("POST", ["containers", _, action]) => [
+            "start", "stop", "restart", "kill", "pause", "unpause", "wait", "resize", "attach",
+            "rename",
+        ]
+        .contains(action),
+        ("POST", ["exec", _, "start" | "resize"]) => true,
+        ("POST", ["networks", _, "connect" | "disconnect"]) => true,
+        ("PUT", ["containers", _, "archive"]) => true,
+        ("DELETE", ["containers" | "networks" | "volumes", _]) => true,
+        // The names of images have slashes in them.
+        ("POST" | "DELETE", ["images", _, ..]) => true,
+        _ => false,
+    }
+}
+
 // Docker's field names come in Docker's spelling, each once. What is not there is `null`.
 
 fn container(body: &Value) -> Option<String> {
     let host = &body["HostConfig"];
-    if host["Privileged"] == true {
+    if !is_false(&host["Privileged"]) {
         return Some("privileged containers are not allowed".into());
     }
     let is_path = |bind: &Value| {
@@ -90,12 +117,17 @@ fn container(body: &Value) -> Option<String> {
 }
 
 fn command(body: &Value) -> Option<String> {
-    (body["Privileged"] == true).then(|| "privileged commands are not allowed".into())
+    (!is_false(&body["Privileged"])).then(|| "privileged commands are not allowed".into())
 }
 
 fn volume(body: &Value) -> Option<String> {
     (!body["DriverOpts"]["device"].is_null())
         .then(|| "volumes of devices and directories are not allowed".into())
+}
+
+/// What is neither true nor false is not left to the engine.
+fn is_false(value: &Value) -> bool {
+    value.is_null() || *value == false
 }
 
 fn list(value: &Value) -> &[Value] {
@@ -109,10 +141,14 @@ mod tests {
     use serde_json::json;
 
     fn ask(path: &str, body: RequestBody, user: Option<&str>) -> Decision {
+        ask_by("POST", path, body, user)
+    }
+
+    fn ask_by(method: &str, path: &str, body: RequestBody, user: Option<&str>) -> Decision {
         testing::set_config("administrators", "root, alice");
         let request = Request {
             user: user.map(str::to_owned),
-            method: "POST".into(),
+            method: method.into(),
             path: path.split('/').map(str::to_owned).collect(),
             body,
             ..Request::default()
@@ -145,6 +181,31 @@ mod tests {
         ] {
             assert_eq!(ask(path, body.clone(), None), Decision::Allow, "{body:?}");
         }
+        for (method, path) in [
+            ("GET", "info"),
+            ("GET", "images/json"),
+            ("DELETE", "containers/x"),
+            ("PUT", "containers/x/archive"),
+            ("POST", "images/shop/web/push"),
+        ] {
+            let decision = ask_by(method, path, RequestBody::None, None);
+            assert_eq!(decision, Decision::Allow, "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn what_the_policy_does_not_know_is_denied() {
+        for (method, path) in [
+            ("POST", "plugins/pull"),
+            ("POST", "containers/create/auth"),
+            ("POST", "version1.41/containers/create"),
+            ("POST", "auth/x"),
+            ("OPTIONS", "containers/create"),
+            ("DELETE", "containers/x/y"),
+        ] {
+            let decision = ask_by(method, path, json(json!({"Image": "busybox"})), None);
+            assert!(matches!(decision, Decision::Deny(_)), "{method} {path}");
+        }
     }
 
     #[test]
@@ -154,6 +215,10 @@ mod tests {
             (
                 "containers/create",
                 json!({"HostConfig": {"Privileged": true}}),
+            ),
+            (
+                "containers/create",
+                json!({"HostConfig": {"Privileged": "true"}}),
             ),
             (
                 "containers/create",
@@ -196,7 +261,12 @@ mod tests {
 
     #[test]
     fn a_body_that_is_not_there_is_no_harmless_one() {
-        for body in [RequestBody::None, RequestBody::Stream] {
+        for body in [
+            RequestBody::None,
+            RequestBody::Stream,
+            json(Value::Null),
+            json(json!([])),
+        ] {
             let decision = ask("containers/create", body, None);
             assert!(matches!(decision, Decision::Deny(_)));
         }
