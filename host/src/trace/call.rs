@@ -19,6 +19,9 @@ use crate::plugin::Version;
 use crate::protocol::Description;
 use crate::sandbox::bindings::types::ErrorCode;
 
+/// Where drivers read their settings.
+const CONFIG: &str = "wasi:config/store";
+
 /// A call, if somebody listens. Clones are the same call; it ends once.
 #[derive(Debug, Clone, Default)]
 pub struct Trace(Option<Arc<Heard>>);
@@ -318,7 +321,7 @@ pub(super) fn hide_run(mask: &mut Mask<'_>, run: &mut RunRecord) {
     }
     for call in &mut run.calls {
         mask.find(&mut call.args);
-        let telling = call.interface == "wasi:config/store"
+        let telling = call.interface == CONFIG
             && matches!(call.args.get(0), Some(Value::String(key)) if mask.tells(key));
         match call.result.get_mut("ok") {
             Some(value @ Value::String(_)) if telling => {
@@ -364,7 +367,10 @@ pub(super) fn hide_run(mask: &mut Mask<'_>, run: &mut RunRecord) {
         *key = mask.hide_text(key);
     }
     for call in &mut run.calls {
-        mask.hide(&mut call.args);
+        // What the driver calls its settings is no secret.
+        if call.interface != CONFIG {
+            mask.hide(&mut call.args);
+        }
         mask.hide(&mut call.result);
     }
     if let Some(first) = &mut run.first {

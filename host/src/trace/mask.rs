@@ -42,6 +42,9 @@ const TELLING_ALONE: [&str; 5] = ["auth", "pass", "pwd", "pw", "psk"];
 /// Fields of Docker's requests for authorization whose texts are in base64.
 const BODIES: [&str; 2] = ["RequestBody", "ResponseBody"];
 
+/// How the names of Docker's own options begin.
+const DOCKERS: &str = "com.docker.network.";
+
 /// Secrets, in the forms in which they can turn up.
 #[derive(Default)]
 pub struct Secrets {
@@ -138,7 +141,7 @@ impl Secrets {
             if let Ok(text) = std::str::from_utf8(&form.text)
                 && hidden.contains(text)
             {
-                hidden = hidden.replace(text, form.mask);
+                hidden = replaced(&hidden, text, form.mask);
             }
         }
         hidden
@@ -154,6 +157,26 @@ impl Secrets {
         }
         hidden
     }
+}
+
+/// The text with `mask` in place of the secret, but for Docker's own names: with a user called `docker`, a recording of them would be no
+/// request of Docker's any more.
+fn replaced(text: &str, secret: &str, mask: &str) -> String {
+    if secret.contains(DOCKERS) {
+        return text.replace(secret, mask);
+    }
+    let mut hidden = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find(DOCKERS) {
+        let (before, name) = rest.split_at(at);
+        let in_name = |char: char| char.is_ascii_alphanumeric() || "._".contains(char);
+        let end = name.find(|char| !in_name(char)).unwrap_or(name.len());
+        let (name, behind) = name.split_at(end);
+        hidden += &before.replace(secret, mask);
+        hidden += name;
+        rest = behind;
+    }
+    hidden + &rest.replace(secret, mask)
 }
 
 fn position(bytes: &[u8], part: &[u8]) -> Option<usize> {
@@ -482,6 +505,22 @@ mod tests {
         let value = json!({ "pin": "12", "Name": "volume 12", "token": 7, "secret": null });
         let expected = json!({ "pin": MASK, "Name": "volume 12", "token": MASK, "secret": null });
         assert_eq!(hidden(&["pin"], &[], value), expected);
+    }
+
+    #[test]
+    fn dockers_own_names_stay_whole_when_a_secret_is_a_part_of_them() {
+        let mac = "com.docker.network.endpoint.macaddress";
+        let value = json!({
+            "password": "docker",
+            "Options": { mac: "x", "io.docker.x": "", "RequestAddressType": "com.docker.network.gateway" },
+            "text": format!("docker {mac}=docker"),
+        });
+        let expected = json!({
+            "password": MASK,
+            "Options": { mac: "x", "io.***.x": "", "RequestAddressType": "com.docker.network.gateway" },
+            "text": format!("*** {mac}=***"),
+        });
+        assert_eq!(hidden(&[], &[], value), expected);
     }
 
     #[test]
