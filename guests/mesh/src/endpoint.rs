@@ -27,12 +27,36 @@ pub(crate) struct Endpoint {
     /// Whether it is in a container.
     #[serde(default)]
     joined: bool,
-    /// Its ports on this machine, as they were chosen.
+    /// Its ports on this machine.
     #[serde(default)]
-    ports: Vec<Binding>,
+    ports: Vec<Port>,
     /// Keys of the sets of rules for them.
     #[serde(default)]
     published: Vec<String>,
+}
+
+/// A port of an endpoint on this machine.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Port {
+    /// As it was chosen.
+    #[serde(flatten)]
+    chosen: Binding,
+    /// As the engine asked for it. None: it was published before this was kept.
+    #[serde(default)]
+    asked: Option<Binding>,
+    /// What its rules' keys have in them, counted on for each endpoint. Before this was kept it was the place in the list.
+    #[serde(default)]
+    number: u32,
+}
+
+impl Port {
+    fn new(asked: Binding, number: u32) -> Self {
+        Self {
+            chosen: asked.clone(),
+            asked: Some(asked),
+            number,
+        }
+    }
 }
 
 static ENDPOINTS: Table<Endpoint> = Table::new("endpoint/");
@@ -136,7 +160,7 @@ pub(crate) fn delete(endpoint_id: &str) -> Result<()> {
     let Some(mut endpoint) = Endpoint::get(endpoint_id)? else {
         return Ok(());
     };
-    endpoint.withdraw()?;
+    endpoint.withdraw_all()?;
     unless_missing(links::delete(&port(endpoint_id)))?;
     ENDPOINTS.remove(endpoint_id)?;
     change_members(&endpoint.network, |members| {
@@ -173,7 +197,7 @@ pub(crate) fn leave(endpoint_id: &str) -> Result<()> {
     let Some(mut endpoint) = Endpoint::get(endpoint_id)? else {
         return Ok(());
     };
-    endpoint.withdraw()?;
+    endpoint.withdraw_all()?;
     endpoint.ports.clear();
     endpoint.joined = false;
     ENDPOINTS.put(endpoint_id, &endpoint)
@@ -183,14 +207,29 @@ pub(crate) fn leave(endpoint_id: &str) -> Result<()> {
 pub(crate) fn publish(network_id: &str, endpoint_id: &str, map: &[PortBinding]) -> Result<()> {
     let missing = || Error::not_found(format!("there is no endpoint {endpoint_id}"));
     let mut endpoint = Endpoint::get(endpoint_id)?.ok_or_else(missing)?;
-    if map.is_empty() || !endpoint.published.is_empty() {
-        return Ok(());
+    if map.is_empty() {
+        return revoke(endpoint_id);
     }
     let net = network::find(network_id)?;
-    endpoint.ports = map
-        .iter()
-        .map(|binding| Binding::new(binding, net.host_address))
-        .collect();
+    // What is asked for again stays as it is: what is removed would be in the way of the same port until the end of the call.
+    let mut before = endpoint.named(endpoint_id);
+    endpoint.ports.clear();
+    let next = before.iter().map(|(_, port)| port.number + 1).max();
+    let numbers = next.unwrap_or_default()..;
+    for (binding, number) in map.iter().zip(numbers) {
+        let asked = Binding::new(binding, net.host_address);
+        let is_up = |(key, port): &(String, Port)| {
+            port.asked.as_ref() == Some(&asked) && endpoint.has_up(key)
+        };
+        let kept = before.iter().position(is_up);
+        let port = kept.map(|at| before.swap_remove(at).1);
+        endpoint
+            .ports
+            .push(port.unwrap_or_else(|| Port::new(asked, number)));
+    }
+    for (key, _) in before {
+        endpoint.withdraw(&key)?;
+    }
     endpoint.put_up(endpoint_id)?;
     ENDPOINTS.put(endpoint_id, &endpoint)
 }
@@ -203,7 +242,7 @@ pub(crate) fn revoke(endpoint_id: &str) -> Result<()> {
     if endpoint.ports.is_empty() {
         return Ok(());
     }
-    endpoint.withdraw()?;
+    endpoint.withdraw_all()?;
     endpoint.ports.clear();
     ENDPOINTS.put(endpoint_id, &endpoint)
 }
@@ -216,7 +255,11 @@ impl Endpoint {
 
     /// What Docker may know of it.
     pub(crate) fn info(&self) -> KeyValues {
-        let ports: Vec<String> = self.ports.iter().map(Binding::to_string).collect();
+        let ports: Vec<String> = self
+            .ports
+            .iter()
+            .map(|port| port.chosen.to_string())
+            .collect();
         let mut info = KeyValues::new();
         if !ports.is_empty() {
             info.insert("published", ports.join(", "));
@@ -230,19 +273,56 @@ impl Endpoint {
         links::open(&port(endpoint_id))?.set_hairpin(true)?;
         let link = links::open(&network::bridge(&self.network))?;
         let addresses: Vec<IpAddr> = self.addresses.iter().map(IpNet::addr).collect();
-        for (number, binding) in self.ports.iter_mut().enumerate() {
-            let key = format!("publish/{endpoint_id}/{number}");
-            self.published
-                .extend(ports::publish(&key, binding, &addresses, &link)?);
+        for (number, (key, _)) in self.named(endpoint_id).into_iter().enumerate() {
+            if self.has_up(&key) {
+                continue;
+            }
+            if let Some(port) = self.ports.get_mut(number) {
+                let keys = ports::publish(&key, &mut port.chosen, &addresses, &link)?;
+                self.published.extend(keys);
+            }
         }
         Ok(())
     }
 
-    fn withdraw(&mut self) -> Result<()> {
+    /// Its ports, each with the key of its rules.
+    fn named(&self, endpoint_id: &str) -> Vec<(String, Port)> {
+        let mut ports = self.ports.clone();
+        for (place, port) in (0..).zip(&mut ports) {
+            if port.asked.is_none() {
+                port.number = place;
+            }
+        }
+        let named = ports.into_iter().map(|port| {
+            let key = format!("publish/{endpoint_id}/{}", port.number);
+            (key, port)
+        });
+        named.collect()
+    }
+
+    /// Whether the rules of this key, or of one below it, are there.
+    fn has_up(&self, key: &str) -> bool {
+        self.published.iter().any(|own| is_of(own, key))
+    }
+
+    fn withdraw(&mut self, key: &str) -> Result<()> {
+        let (gone, kept) = self.published.drain(..).partition(|own| is_of(own, key));
+        self.published = kept;
+        let gone: Vec<String> = gone;
+        gone.iter().try_for_each(|key| nat::remove(key))
+    }
+
+    fn withdraw_all(&mut self) -> Result<()> {
         self.published
             .drain(..)
             .try_for_each(|key| nat::remove(&key))
     }
+}
+
+/// Whether a key is this one, or that of another family's rules beside it.
+fn is_of(own: &str, key: &str) -> bool {
+    own.strip_prefix(key)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// Takes endpoints away whose cable is gone. An engine that was killed never says which of its containers have ended, and their ports would
@@ -290,7 +370,7 @@ pub(crate) fn repair(
         }
         let is_whole = endpoint.published.iter().all(|key| rules.contains(key));
         if new_bridge.is_some() || !is_whole {
-            endpoint.withdraw()?;
+            endpoint.withdraw_all()?;
             ENDPOINTS.put(&endpoint_id, &endpoint)?;
             if !endpoint.ports.is_empty() {
                 later.insert(endpoint_id);

@@ -5,6 +5,7 @@ use std::{
     net::{IpAddr, Ipv4Addr},
 };
 
+use dockside_addresses::subnet;
 use dockside_driver::{
     Error, IpNet, KeyValues, Link, MacAddr, Network, Refusal, Result, Table, config,
     links::{self, Bridge, Settings, Vxlan},
@@ -214,6 +215,27 @@ impl Net {
         })
     }
 
+    /// Refuses a subnet that another network's bridge has an address in, if its own is to have one: packets would go to either.
+    fn overlap(&self) -> Result<()> {
+        if self.gateways.is_empty() {
+            return Ok(());
+        }
+        for network_id in all()? {
+            let Some(other) = get(&network_id)?.filter(|other| !other.gateways.is_empty()) else {
+                continue;
+            };
+            for one in &self.subnets {
+                let mut others = other.subnets.iter();
+                if let Some(two) = others.find(|two| subnet::overlap(*one, **two)) {
+                    return Err(Error::in_use(format!(
+                        "{one} overlaps with {two} of network {network_id}; choose another --subnet or remove that network"
+                    )));
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Whether it was asked for in the same words. Where its tunnel leads is not among them.
     fn is_like(&self, other: &Self) -> bool {
         let tunnel = |net: &Self| net.tunnel.as_ref().map(|tunnel| tunnel.vni);
@@ -380,6 +402,7 @@ impl Network for Mesh {
                 )))
             };
         }
+        net.overlap()?;
         let bridge = net.make(network_id)?;
         net.dig(network_id, &bridge)?;
         NETWORKS.put(network_id, &net)?;

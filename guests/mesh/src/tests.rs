@@ -52,7 +52,10 @@ fn create(pairs: &[(&str, &str)]) -> Result<()> {
 }
 
 fn create_as(id: &str, pairs: &[(&str, &str)]) -> Result<()> {
-    testing::call(|| Mesh::create_network(id, &options(pairs), &[data("10.1.0.1/24")], &[]))
+    // Networks of one machine have a subnet each.
+    let third: u32 = id.trim_start_matches('n').bytes().map(u32::from).sum();
+    let gateway = format!("10.1.{}.1/24", third % 256);
+    testing::call(|| Mesh::create_network(id, &options(pairs), &[data(&gateway)], &[]))
 }
 
 fn endpoint(network: &str, id: &str, address: &str) -> Result<Option<MacAddr>> {
@@ -322,6 +325,56 @@ fn a_port_is_published_for_both_families_and_the_first_free_one_of_a_range() {
         publish("e", &[binding(1, chosen[0].0)])
     });
     assert_eq!(taken.unwrap_err().code(), ErrorCode::AlreadyExists);
+}
+
+#[test]
+fn two_bridges_have_no_address_in_one_subnet() {
+    testing::reset();
+    let data = |gateway: &str| {
+        let with = data("10.1.0.1/24");
+        IpamData {
+            pool: Some(net(gateway).trunc()),
+            gateway: (!gateway.ends_with("30")).then(|| net(gateway)),
+            ..with
+        }
+    };
+    let create = |id: &str, gateway: &str| {
+        testing::call(|| Mesh::create_network(id, &options(&[]), &[data(gateway)], &[]))
+    };
+    create("n", "10.1.0.1/24").unwrap();
+    create("n", "10.1.0.1/24").unwrap();
+    let refused = create("m", "10.1.0.129/25").unwrap_err();
+    assert_eq!(refused.code(), ErrorCode::InUse);
+    assert!(refused.to_string().contains("network n"), "{refused}");
+    // Without an address on this machine nothing is led astray.
+    create("bare", "10.1.0.4/30").unwrap();
+    create("m", "10.1.1.1/24").unwrap();
+}
+
+#[test]
+fn the_last_program_of_ports_counts() {
+    testing::reset();
+    create(&[]).unwrap();
+    endpoint("n", "e", "10.1.0.2/24").unwrap();
+    let (one, two) = (binding(80, 8080), binding(443, 8443));
+    for ports in [
+        [one].as_slice(),
+        &[one],
+        &[two],
+        &[one, two],
+        &[one],
+        &[],
+        &[two],
+    ] {
+        publish("e", ports).unwrap();
+        let wanted: Vec<_> = ports
+            .iter()
+            .map(|port| (port.host_port, format!("10.1.0.2 {}", port.container_port)))
+            .collect();
+        let mut published = published();
+        published.sort();
+        assert_eq!(published, wanted);
+    }
 }
 
 #[test]
