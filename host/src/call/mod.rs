@@ -249,8 +249,8 @@ impl Run<'_> {
         }
     }
 
-    /// Makes the mount of a volume again that others use already, where that is what the operator wants for one that died: a container must not
-    /// wait for the next look at it.
+    /// Makes the mount of a volume again that others use already: if somebody has unmounted it, and where the operator wants it also if it
+    /// died. A container must not wait for the next look at it.
     async fn revive(&self, volume: &str) -> Result<(), types::Error> {
         let settings = &self.version.settings;
         let remounts = settings
@@ -258,11 +258,11 @@ impl Run<'_> {
             .mounts
             .as_ref()
             .is_some_and(|mounts| mounts.on_dead == OnDead::Remount);
-        let Some(key) = catalogue::mount_of(self.state, volume).filter(|_| remounts) else {
+        let Some(key) = catalogue::mount_of(self.state, volume) else {
             return Ok(());
         };
         let plugin = &self.version.environment.plugin;
-        let revived = self.ledger.revive(plugin, &key, settings).await;
+        let revived = self.ledger.revive(plugin, &key, settings, remounts).await;
         revived.map_err(|error| types::Error {
             code: types::ErrorCode::Unavailable,
             message: format!("volume {}: {error}", one_line(volume, 200)),

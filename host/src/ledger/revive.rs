@@ -25,8 +25,9 @@ const AGAIN: usize = 2;
 const REMAKE: Duration = Duration::from_secs(60);
 
 impl Ledger {
-    /// Looks whether one mount of a plugin is there, and alive if it can die at all, and makes it again if it is not. The reason why it did not
-    /// work comes before what went wrong then.
+    /// Looks whether one mount of a plugin is there, and alive if it can die at all. One that somebody has unmounted is made again, for nobody
+    /// who sees the empty directory below is served by it; one that died is made again if `dead`. The reason why it did not work comes before
+    /// what went wrong then.
     ///
     /// # Errors
     /// When the machine says no.
@@ -35,6 +36,7 @@ impl Ledger {
         plugin: &str,
         key: &str,
         settings: &Arc<config::Plugin>,
+        dead: bool,
     ) -> Result<(), MachineError> {
         let state = self.store.plugin(plugin).map_err(|error| other(&error))?;
         let snapshot = state.snapshot();
@@ -44,7 +46,7 @@ impl Ledger {
         let effect = decode(&object.record)?;
         let runtime = self.runtime.clone();
         let health = effects::blocking(move || {
-            Ok(match effect.can_die() {
+            Ok(match dead && effect.can_die() {
                 true => probe(&effect, &runtime),
                 false if matches!(effect.look(&runtime), Ok(Presence::Absent)) => Health::Gone,
                 false => Health::Alive,
