@@ -185,10 +185,19 @@ fn ipam_data(body: &Object, key: &str, family: &str) -> Result<Vec<IpamData>, Pr
             let pool = entry.subnet("Pool")?;
             let gateway = entry.cidr("Gateway")?;
             let aux_addresses = entry.cidr_map("AuxAddresses")?;
-            let all = pool.iter().chain(&gateway);
-            let mut all = all.chain(aux_addresses.iter().map(|(_, net)| net));
+            let addresses = || {
+                gateway
+                    .iter()
+                    .chain(aux_addresses.iter().map(|(_, net)| net))
+            };
+            let mut all = pool.iter().chain(addresses());
             if let Some(stray) = all.find(|net| net.addr().is_ipv4() != (family == IPV4)) {
                 return Err(format!("{stray} in {key} is not of {family}"));
+            }
+            if let Some(pool) = pool
+                && let Some(stray) = addresses().find(|net| !pool.contains(&net.addr()))
+            {
+                return Err(format!("{stray} in {key} is outside of its subnet {pool}"));
             }
             Ok(IpamData {
                 address_space: entry.name("AddressSpace")?,

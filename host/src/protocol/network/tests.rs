@@ -327,6 +327,18 @@ fn nonsense_is_refused_with_the_field() {
         ),
         (
             "CreateNetwork",
+            r#"{"NetworkID":"n","IPv4Data":[{"Pool":"10.0.0.0/24","Gateway":"10.0.1.1/24"}]}"#
+                .to_owned(),
+            "10.0.1.1/24 in IPv4Data is outside of its subnet 10.0.0.0/24",
+        ),
+        (
+            "CreateNetwork",
+            r#"{"NetworkID":"n","IPv4Data":[{"Pool":"10.0.0.0/24","AuxAddresses":{"h":"10.0.1.2/24"}}]}"#
+                .to_owned(),
+            "10.0.1.2/24 in IPv4Data is outside",
+        ),
+        (
+            "CreateNetwork",
             r#"{"NetworkID":"n","IPv6Data":[{"Pool":"fd00::/64","Gateway":"10.0.0.1/24"}]}"#
                 .to_owned(),
             "10.0.0.1/24 in IPv6Data",
