@@ -354,7 +354,11 @@ fn one_of(allowed: &[Pattern], wanted: &str, what: &str, rule: &str) -> Result<(
 }
 
 pub(crate) fn is_true(value: &Value, field: &str) -> bool {
-    value.get(field) == Some(&Value::Bool(true))
+    // What is neither true nor false is not left to the engine.
+    !matches!(
+        value.get(field),
+        None | Some(Value::Null | Value::Bool(false))
+    )
 }
 
 pub(crate) fn text<'a>(value: &'a Value, field: &str) -> &'a str {

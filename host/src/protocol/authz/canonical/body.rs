@@ -66,7 +66,15 @@ fn read_shown(body: &[u8], takes: Takes) -> Result<Body, Denial> {
         Takes::Json(shape) => shape,
         Takes::Connection | Takes::Nothing => &Shape::Free,
     };
-    let value = shape.apply(Value::parse(body)?)?;
+    let value = Value::parse(body)?;
+    let is_struct = matches!(takes, Takes::Container | Takes::Json(Shape::Struct(_)));
+    if is_struct && !matches!(value, Value::Object(_)) {
+        // The engine takes `null` for an empty object or refuses it, and a policy that looks for fields finds none to object to.
+        return Err(Denial::new(
+            "the request's body is no JSON object, which is what Docker takes here: send {} for an empty one",
+        ));
+    }
+    let value = shape.apply(value)?;
     if matches!(takes, Takes::Container | Takes::Start) {
         refuse_two_host_configs(&value, matches!(takes, Takes::Start))?;
     }

@@ -126,16 +126,16 @@ pub fn canonicalise(message: &Message, trust: Trust) -> Result<Request, Denial> 
     })
 }
 
-/// The engine's router compares methods as they are, and answers 404 to all others.
+/// The engine's router compares methods as they are. It has no route for any other but OPTIONS, which older engines answer with nothing.
 fn known_method(method: &str) -> Result<&'static str, Denial> {
-    ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+    ["GET", "HEAD", "POST", "PUT", "DELETE"]
         .into_iter()
         .find(|known| *known == method)
         .ok_or_else(|| {
             Denial::new(if method.is_empty() {
                 "the engine named no request, as it does when it repeats a call to the plugin: try the command again".to_owned()
             } else {
-                format!("{method:?} is not one of Docker's request methods, which are written in capitals")
+                format!("{method:?} is not one of Docker's request methods, which are GET, HEAD, POST, PUT and DELETE, in capitals")
             })
         })
 }

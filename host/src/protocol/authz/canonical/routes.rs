@@ -6,7 +6,7 @@ use super::shape::Shape;
 /// What a route's handler takes from the body.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Takes {
-    /// Nothing; GET, HEAD, DELETE and OPTIONS.
+    /// Nothing; GET, HEAD and DELETE.
     Nothing,
     /// JSON, or nothing.
     Json(&'static Shape),
@@ -58,7 +58,7 @@ pub(super) fn takes(method: &str, path: &[&str]) -> Takes {
         ("POST", ["images", _, .., "push"]) => Json(&schema::CREDENTIALS),
         ("POST", ["auth"]) => Credentials,
         ("POST", ["build"] | ["images", "create"]) => Source,
-        ("GET" | "HEAD" | "DELETE" | "OPTIONS", _) => Nothing,
+        ("GET" | "HEAD" | "DELETE", _) => Nothing,
         _ => Json(&Shape::Free),
     }
 }

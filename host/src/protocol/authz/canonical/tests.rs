@@ -35,7 +35,7 @@ pub(super) fn post(uri: &str, body: impl Into<Vec<u8>>) -> Message {
 
 /// A request without a body, as the engine tells of it.
 pub(super) fn bare(method: &str, uri: &str) -> Message {
-    let length: &[(&str, &str)] = if matches!(method, "POST" | "PUT" | "PATCH") {
+    let length: &[(&str, &str)] = if matches!(method, "POST" | "PUT") {
         &[("Content-Length", "0")]
     } else {
         &[]

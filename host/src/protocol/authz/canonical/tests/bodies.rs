@@ -99,8 +99,7 @@ fn keys_of_docker_s_structs_get_docker_s_spelling_and_data_stays() {
             r#"{"Privileged":null,"Binds":null}"#,
             r#"{"Privileged":null,"Binds":null}"#,
         ),
-        (CREATE, "null", "null"),
-        (CREATE, "[]", "[]"),
+        ("/v1.41/containers/a/kill", "[]", "[]"),
         (
             CREATE,
             " \t\r\n{ \"Image\" :\n\"a\" } \n",
@@ -351,6 +350,9 @@ fn bodies_with_two_readings_are_denied() {
         (CREATE, r#"{"Image":"a"}x"#, "more text after"),
         (CREATE, "{}\0", "more text after"),
         (CREATE, "null,", "more text after"),
+        (CREATE, "null", "no JSON object"),
+        (CREATE, "[]", "no JSON object"),
+        (CREATE, "\"{}\"", "no JSON object"),
         (CREATE, "\u{feff}{}", "byte-order mark"),
         (CREATE, "  ", "not JSON"),
         (CREATE, "{", "not JSON"),
@@ -396,7 +398,10 @@ fn bodies_with_two_readings_are_denied() {
 
 #[test]
 fn nesting_is_bounded_and_large_bodies_are_read() {
-    let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+    let nested = |levels: usize| {
+        let lists = levels - 1;
+        format!("{{\"a\":{}{}}}", "[".repeat(lists), "]".repeat(lists))
+    };
     assert!(judge(&post(CREATE, nested(json::MAX_DEPTH))).is_ok());
     denied(
         &post(CREATE, nested(json::MAX_DEPTH + 2)),

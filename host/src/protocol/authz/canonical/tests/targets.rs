@@ -249,7 +249,7 @@ fn queries_with_two_readings_are_denied() {
 
 #[test]
 fn only_docker_s_methods_in_capitals_are_read() {
-    for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] {
+    for method in ["GET", "HEAD", "POST", "PUT", "DELETE"] {
         assert_eq!(judge(&bare(method, "/info")).unwrap().method, method);
     }
     for method in [
@@ -258,6 +258,8 @@ fn only_docker_s_methods_in_capitals_are_read() {
         "POST ",
         " POST",
         "P\u{41e}ST",
+        "PATCH",
+        "OPTIONS",
         "TRACE",
         "CONNECT",
         "PROPFIND",
