@@ -1,4 +1,4 @@
-//! A driver broken on purpose: each of Docker's methods of it traps, or never returns.
+//! A driver broken on purpose: each of Docker's methods of it traps, or never returns, but for those that tell what it is.
 //!
 //! What it imports, and what it says of itself, stays as it is. So this is the very driver on the day when it, or what is behind it, does
 //! not work, and nothing in the daemon has to know of checks.
@@ -110,13 +110,21 @@ fn methods(module: &[u8]) -> anyhow::Result<(u32, BTreeSet<u32>)> {
     Ok((imported, methods))
 }
 
+/// Functions of these interfaces that only tell what the driver is. The host asks for that before it serves the driver at all.
+const TELL: &[&str] = &[
+    "capabilities",
+    "get-capabilities",
+    "get-default-address-spaces",
+];
+
 /// Exports of a component's modules are named `package:name/interface@version#function`.
 fn is_method(export: &str) -> bool {
     export
         .strip_prefix("dockside:driver/")
         .and_then(|rest| rest.split_once('#'))
-        .is_some_and(|(interface, _)| {
+        .is_some_and(|(interface, function)| {
             KINDS.contains(&interface.split('@').next().unwrap_or_default())
+                && !TELL.contains(&function)
         })
 }
 
@@ -131,6 +139,7 @@ mod tests {
             (import "env" "log" (func))
             (func (export "dockside:driver/volume@1.0.0#get") (result i32) (i32.const 7))
             (func (export "dockside:driver/describe@1.0.0#describe") (result i32) (i32.const 8))
+            (func (export "dockside:driver/volume@1.0.0#capabilities") (result i32) (i32.const 9))
             (func (export "cabi_realloc") (result i32) (i32.const 9))))"#;
         let component = wat::parse_str(text).unwrap();
         for (fault, loops) in [(Fault::Fail, false), (Fault::Hang, true)] {
@@ -144,11 +153,12 @@ mod tests {
                     bodies.push(text);
                 }
             }
-            assert_eq!(bodies.len(), 3);
+            assert_eq!(bodies.len(), 4);
             assert_eq!(bodies[0].starts_with("Loop"), loops, "{bodies:?}");
             assert_eq!(bodies[0] == "Unreachable", !loops, "{bodies:?}");
             assert!(bodies[1].contains("value: 8"), "{bodies:?}");
             assert!(bodies[2].contains("value: 9"), "{bodies:?}");
+            assert!(bodies[3].contains("value: 9"), "{bodies:?}");
         }
     }
 
