@@ -109,12 +109,13 @@ impl Source for Written {
     }
 }
 
+thread_local!(static ENFORCED: Memory<Compiled> = const { RefCell::new(None) });
+
 fn with_policy<T>(
     written: &Written,
     operation: impl FnOnce(&mut Compiled, &Standing) -> Result<T>,
 ) -> Result<T> {
-    thread_local!(static POLICY: Memory<Compiled> = const { RefCell::new(None) });
-    last_good::with(&POLICY, written, operation)
+    last_good::with(&ENFORCED, written, operation)
 }
 
 /// What is known of a call when it is written into the log.

@@ -692,3 +692,24 @@ fn verbs_explain_and_check() {
             .any(|row| row["action"] == "image_pull" && row["also called"] == "image_create")
     );
 }
+
+/// An error for a denial, so that one more of them is as good as any error.
+fn allows(request: &Request) -> Result<()> {
+    match Rbac::authz_req(request)? {
+        Decision::Allow => Ok(()),
+        Decision::Deny(reason) => Err(Error::other(reason)),
+    }
+}
+
+#[test]
+fn a_host_call_that_fails_allows_nothing_more() {
+    let list = request("alice", "GET", "/containers/json", "");
+    let create = request("alice", "POST", CREATE, r#"{"Image": "debian"}"#);
+    let faults = testing::Faults::new().forgetting(|| ENFORCED.set(None));
+    let checked = faults.check(|run| {
+        with_policy_text(POLICY);
+        run.call("a list", || allows(&list))?;
+        run.call("a container", || allows(&create)).or(Ok(()))
+    });
+    checked.unwrap_or_else(|found| panic!("{found}"));
+}

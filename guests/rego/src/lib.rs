@@ -38,13 +38,14 @@ struct Judged {
     standing: Option<Standing>,
 }
 
+thread_local!(static ENFORCED: Memory<Policy> = const { RefCell::new(None) });
+
 /// Runs an operation on the policy in force. An instance that serves several calls reads it once.
 fn with_policy<T>(
     settings: &Settings,
     operation: impl FnOnce(&mut Policy, &Standing) -> Result<T>,
 ) -> Result<T> {
-    thread_local!(static POLICY: Memory<Policy> = const { RefCell::new(None) });
-    last_good::with(&POLICY, &Described::enforcing(settings), operation)
+    last_good::with(&ENFORCED, &Described::enforcing(settings), operation)
 }
 
 /// As [`with_policy`], on the policy that decides nothing.

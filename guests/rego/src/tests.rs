@@ -585,3 +585,25 @@ fn what_a_policy_prints_is_logged() {
         "{log:?}"
     );
 }
+
+/// An error for a denial, so that one more of them is as good as any error.
+fn allows(request: &Request) -> Result<()> {
+    match Rego::authz_req(request)? {
+        Decision::Allow => Ok(()),
+        Decision::Deny(reason) => Err(dockside_driver::Error::other(reason)),
+    }
+}
+
+#[test]
+fn a_host_call_that_fails_allows_nothing_more() {
+    let get = request("GET", "/containers/json", None);
+    let create = request("POST", "/containers/create", Some("{}"));
+    let faults = testing::Faults::new().forgetting(|| ENFORCED.set(None));
+    let checked = faults.check(|run| {
+        testing::set_config("policy", READ_ONLY);
+        run.call("a request that is allowed", || allows(&get))?;
+        run.call("one that is refused", || allows(&create))
+            .or(Ok(()))
+    });
+    checked.unwrap_or_else(|found| panic!("{found}"));
+}
