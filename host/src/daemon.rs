@@ -16,6 +16,7 @@ use crate::capability::directories;
 use crate::catalog::{self, Catalog};
 use crate::config::Daemon;
 use crate::endpoint::{self, Owner};
+use crate::failpoint;
 use crate::ledger::Ledger;
 use crate::plugin::Shared;
 use crate::protocol::lifecycle::StartReason;
@@ -245,8 +246,9 @@ fn owner(daemon: &Daemon) -> anyhow::Result<Owner> {
 pub fn boot_id() -> String {
     static BOOT: LazyLock<String> = LazyLock::new(|| {
         // So that tests can pretend that the machine was restarted.
-        #[cfg(feature = "failpoints")]
-        if let Ok(boot) = std::env::var("DOCKSIDE_BOOT_ID") {
+        if failpoint::is_armed()
+            && let Ok(boot) = std::env::var("DOCKSIDE_BOOT_ID")
+        {
             return boot;
         }
         let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();

@@ -14,7 +14,7 @@ pub mod cli;
 pub mod config;
 pub mod daemon;
 pub mod endpoint;
-mod failpoint;
+pub mod failpoint;
 pub mod ledger;
 pub mod machine;
 pub mod outbound;

@@ -40,7 +40,7 @@ pub fn daemon_with_failpoints() -> Result<PathBuf> {
     );
     ensure!(
         path.is_file(),
-        "{} is not there: run `cargo build --release -p dockside --features failpoints --bin dockside-failpoints`",
+        "{} is not there: run `cargo build --release -p dockside`",
         path.display()
     );
     Ok(path)

@@ -3,5 +3,6 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    dockside::failpoint::arm();
     dockside::cli::run()
 }
