@@ -1,5 +1,7 @@
 //! The conformance checks, against the drivers that ship with dockside.
 
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
@@ -9,21 +11,51 @@ use serde_json::Value;
 /// Deadlines and idle limits, of the checks and of the daemon that they start, are so much shorter than an engine's.
 const PATIENCE: &str = "0.05";
 
-/// The drivers, and which checks each goes through here. Those that need a server, or a policy, are asked what needs none.
+/// The drivers, and which checks each goes through here. Those that need a server are asked what needs none.
 const DRIVERS: &[(&str, &[&str])] = &[
     ("local", &[]),
     ("image", &["--quick"]),
     ("mobyfs", &["--quick"]),
     ("pool", &["--quick"]),
     ("null", &["--quick"]),
-    ("mesh", &["--quick"]),
-    ("rbac", &["--quick", "--only", "P,X"]),
-    ("rego", &["--quick", "--only", "P,X"]),
+    ("mesh", &[]),
+    ("rbac", &["--quick"]),
+    ("rego", &["--quick"]),
     ("sshfs", &["--quick", "--only", "P,X"]),
     ("infoblox", &["--quick", "--only", "P,X"]),
 ];
 
+/// Drivers that decide by a policy: its name where they look for it, the usual one and one that denies more.
+const POLICIES: &[(&str, [&str; 3])] = &[
+    ("rbac", ["rbac.toml", "team.toml", "viewers.toml"]),
+    (
+        "rego",
+        ["authz.rego", "no-host-access.rego", "read-only.rego"],
+    ),
+];
+
+/// The driver's profile, with its policies in a directory of their own.
+fn profile(driver: &str, dir: &Path) -> Result<Option<PathBuf>> {
+    let guest = files::workspace().join("guests").join(driver);
+    let profile = guest.join("check.toml");
+    let Some((_, [name, usual, strict])) = POLICIES.iter().find(|(known, _)| *known == driver)
+    else {
+        return Ok(profile.is_file().then_some(profile));
+    };
+    for (from, to) in [(usual, *name), (usual, "usual"), (strict, "strict")] {
+        fs::copy(guest.join("policies").join(from), dir.join(to))?;
+    }
+    let text = fs::read_to_string(profile)?;
+    let own = dir.join("check.toml");
+    fs::write(
+        &own,
+        text.replace("/etc/docker/policies", &dir.display().to_string()),
+    )?;
+    Ok(Some(own))
+}
+
 fn check(driver: &str, arguments: &[&str]) -> Result<Value> {
+    let dir = tempfile::tempdir()?;
     let mut command = Command::new(files::daemon()?);
     command
         .arg("check")
@@ -31,8 +63,7 @@ fn check(driver: &str, arguments: &[&str]) -> Result<Value> {
         .args(["--json", "--seed", "1", "--patience", PATIENCE])
         .args(arguments)
         .stdin(Stdio::null());
-    let profile = files::workspace().join(format!("guests/{driver}/check.toml"));
-    if profile.is_file() {
+    if let Some(profile) = profile(driver, dir.path())? {
         command.arg("--profile").arg(profile);
     }
     let output = command.output()?;
