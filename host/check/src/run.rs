@@ -156,20 +156,19 @@ fn reason_to_skip(check: &Check, target: &Target) -> Option<String> {
 
 fn one(check: &Check, target: &Target, watch: &mut Watch) -> Verdict {
     let bench = Bench::new(target, check.id);
+    let pid = || target.control.as_ref().and_then(|control| control.pid());
+    let before = pid();
     let outcome = (check.run)(&bench);
+    // dockside is started anew with a driver that is broken, and again with the one that works.
+    let mut renewed = false;
     if let Some(control) = &target.control {
         let _ = control.mend();
+        renewed = control.driver().is_some() && control.pid().is_some() && pid() != before;
         if control.pid().is_none() {
             let _ = control.start();
         }
     }
     bench.clean();
-    // dockside is started anew with a driver that is broken, and again with the one that works.
-    let renewed = check.needs.contains(&Need::Fault)
-        && target
-            .control
-            .as_ref()
-            .is_some_and(|control| control.driver().is_some());
     let expected = check.needs.contains(&Need::Process) || bench.has_restarted() || renewed;
     let after = watch.after(check.id, target, expected);
     if after.is_err()
@@ -193,7 +192,7 @@ struct Watch {
     greeting: Option<Value>,
     world: Option<World>,
     process: Option<Process>,
-    /// Open files and threads at the start of this process, and after each check since.
+    /// Open files and threads at the start, or after the first whole check of a process that came later; and after each check since.
     load: Option<(usize, usize)>,
     loads: Vec<(&'static str, usize, usize)>,
     patience: Patience,
@@ -221,7 +220,8 @@ impl Watch {
         let now = Process::behind(&target.socket);
         if now != self.process {
             let before = std::mem::replace(&mut self.process, now);
-            self.load = now.and_then(|process| process.load());
+            // What it opens with its first calls belongs to it, so the next check sets the measure.
+            self.load = None;
             self.loads.clear();
             if !may_restart && before.is_some() {
                 return Err(Stop::fail(
@@ -229,6 +229,7 @@ impl Watch {
                 ));
             }
         } else if let Some((files, threads)) = now.and_then(|process| process.load()) {
+            self.load.get_or_insert((files, threads));
             self.loads.push((id, files, threads));
         }
         self.machine()

@@ -42,14 +42,16 @@ impl Patience {
     }
 
     /// How long a call may take, a little less than the engine waits where it has a limit (120 s for the slow volume calls, 60 s for
-    /// the others, moby's `volume/drivers/proxy.go`), and what users put up with where it has none.
+    /// the others, moby's `volume/drivers/proxy.go`), and what users put up with where it has none. Never so little that a busy machine is
+    /// too slow.
     #[must_use]
     pub fn for_call(self, method: &str) -> Duration {
-        self.seconds(match method {
+        let time = self.seconds(match method {
             "VolumeDriver.Create" | "VolumeDriver.Mount" => 110.0,
             other if other.starts_with("VolumeDriver.") => 55.0,
             other if other.starts_with("Plugin.") => 5.0,
             _ => 30.0,
-        })
+        });
+        time.max(Duration::from_millis(1500))
     }
 }

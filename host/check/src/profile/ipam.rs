@@ -24,6 +24,8 @@ pub struct IpamProfile {
     pub options: BTreeMap<String, String>,
     /// The plugin chooses pools itself if none is asked for.
     pub chooses: bool,
+    /// Two networks may have one pool. `false`: the second `RequestPool` for it is refused.
+    pub shared: bool,
     /// Options with which the answer to `RequestPool` names the gateway. None: it is looked for in the answers without.
     pub gateway_options: BTreeMap<String, String>,
     /// How many addresses a pool of this prefix gives, gateway included: `"/29" = 6`. `"/128"` means IPv6, `"4/30"` and `"6/30"` say it.
@@ -47,6 +49,7 @@ impl Default for IpamProfile {
             other_space: None,
             options: BTreeMap::new(),
             chooses: true,
+            shared: true,
             gateway_options: BTreeMap::new(),
             counts: BTreeMap::new(),
             without_mac: false,

@@ -354,6 +354,10 @@ impl Peer {
         let method = path.trim_start_matches('/');
         match self.plugin.call(method, &request.body, self.pid) {
             Reply::Done(answer) => {
+                if breaks.on("P35") && method == "VolumeDriver.Create" {
+                    // A client that does not wait is gone by then, even on a busy machine.
+                    std::thread::sleep(Duration::from_millis(50));
+                }
                 let sent = self.respond(200, &answer, false);
                 if sent.is_err() {
                     self.plugin.undelivered(method, &request.body);

@@ -341,6 +341,11 @@ impl Client<'_, '_> {
                 self.held.remove(&address);
                 Ok(())
             }
+            90..94 if !self.lab.bench.profile().ipam.shared => {
+                let text = self.net.to_string();
+                let again = self.lab.ask_pool(&self.lab.space, &text, "", false);
+                again.errs().map(drop)
+            }
             90..94 => {
                 let again = self.lab.pool(self.net)?;
                 ensure(again.id == pool.id, || {

@@ -21,7 +21,7 @@ pub(super) const CHECKS: &[Check] = &[
         "I04",
         Level::Engine,
         "the same RequestPool again",
-        "The same PoolID, and two releases before the pool is free: a second network may have the same subnet, and the first one's removal must not take away its addresses.",
+        "The same PoolID, and two releases before the pool is free: a second network may have the same subnet, and the first one's removal must not take away its addresses. Or, with `shared = false` under [ipam] in the profile, an error, and the pool stays as it is.",
         counts_networks,
     ),
     check(
@@ -100,6 +100,13 @@ fn counts_networks(bench: &Bench) -> Outcome {
     let net = lab.four(24, 0)?;
     let first = lab.pool(net)?;
     let answer = lab.ask_pool(&lab.space, &net.to_string(), "", false);
+    if !bench.profile().ipam.shared {
+        answer.errs()?;
+        lab.address(&first, "")
+            .map_err(|stop| stop.during("after the refusal"))?;
+        lab.free_pool(&first.id).succeeds()?;
+        return half_of(&lab);
+    }
     let second = Lab::got(&answer, net)?;
     answer.ensure(first.id == second.id, || {
         format!("the first time PoolID was {:?}", first.id)
@@ -110,11 +117,15 @@ fn counts_networks(bench: &Bench) -> Outcome {
         .map_err(|stop| stop.during("after the first of two releases"))?;
     lab.free(&second, held).succeeds()?;
     lab.free_pool(&second.id).succeeds()?;
-    // Free is what another network can have.
+    half_of(&lab)
+}
+
+/// Free is what another network can have.
+fn half_of(lab: &Lab<'_>) -> Outcome {
     let half = lab.four(25, 0)?;
     let pool = lab
         .pool(half)
-        .map_err(|stop| stop.during("after both releases, for one half of it"))?;
+        .map_err(|stop| stop.during("after all releases, for one half of it"))?;
     lab.free_pool(&pool.id).succeeds().map(drop)
 }
 
