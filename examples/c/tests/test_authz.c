@@ -39,6 +39,7 @@ static const char *const HARMFUL[][2] = {
     {"containers/create", "{\"HostConfig\":{\"PidMode\":\"host\"}}"},
     {"containers/x/exec", "{\"Cmd\":[\"sh\"],\"Privileged\":true}"},
     {"volumes/create", "{\"DriverOpts\":{\"type\":\"none\",\"o\":\"bind\",\"device\":\"\\u002f\"}}"},
+    {"containers/x/start", "{\"Privileged\":true}"},
     {"session", NULL},
     {"grpc", NULL},
 };

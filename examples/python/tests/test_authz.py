@@ -17,6 +17,7 @@ HARMFUL = [
     ),
     ("containers/create", {"HostConfig": {"PidMode": "host"}}),
     ("containers/x/exec", {"Privileged": True}),
+    ("containers/x/start", {"Privileged": True}),
     ("volumes/create", {"DriverOpts": {"type": "none", "o": "bind", "device": "/"}}),
     ("session", None),
     ("grpc", None),

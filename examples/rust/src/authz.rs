@@ -32,6 +32,12 @@ fn objection(request: &Request) -> Option<String> {
         ("POST", ["containers", "create"]) => container,
         ("POST", ["containers", _, "exec"]) => command,
         ("POST", ["volumes", "create"]) => volume,
+        // Older engines take a container's configuration here once more.
+        ("POST", ["containers", _, "start"]) => {
+            let has_body = !matches!(request.body, RequestBody::None);
+            return has_body
+                .then(|| "a configuration at the start of a container is not allowed".into());
+        }
         // Connections that Docker hands over: nobody sees what is said there.
         (_, ["session" | "grpc"]) => {
             let path = path.join("/");
@@ -61,14 +67,14 @@ fn objection(request: &Request) -> Option<String> {
     }
 }
 
-/// Whether it reads, or works with what is there already. All else is denied, so a new endpoint of Docker's is no way around the policy.
+/// Whether it says nothing of the machine. All else is denied, so a new endpoint of Docker's is no way around the policy.
 fn is_daily(method: &str, path: &[&str]) -> bool {
     match (method, path) {
         ("GET" | "HEAD", _) => true,
         ("POST", ["auth"] | ["networks", "create"]) => true,
         ("POST", ["containers" | "networks" | "volumes", "prune"]) => true,
         ("POST", ["containers", _, action]) => [
-            "start", "stop", "restart", "kill", "pause", "unpause", "wait", "resize", "attach",
+            "stop", "restart", "kill", "pause", "unpause", "wait", "resize", "attach",
             "rename",
         ]
         .contains(action),
@@ -100,7 +106,8 @@ fn container(body: &Value) -> Option<String> {
         if mount["Type"] != "volume" && mount["Type"] != "tmpfs" {
             return Some(format!("mounts of type {} are not allowed", mount["Type"]));
         }
-        if !mount["VolumeOptions"]["DriverConfig"]["Options"].is_null() {
+        let options = &mount["VolumeOptions"]["DriverConfig"]["Options"];
+        if options.as_object().is_some_and(|options| !options.is_empty()) {
             return Some("options for new volumes are not allowed in mounts".into());
         }
     }
@@ -121,8 +128,8 @@ fn command(body: &Value) -> Option<String> {
 }
 
 fn volume(body: &Value) -> Option<String> {
-    (!body["DriverOpts"]["device"].is_null())
-        .then(|| "volumes of devices and directories are not allowed".into())
+    let device = body["DriverOpts"]["device"].as_str();
+    device.is_some_and(|device| !device.is_empty()).then(|| "volumes of devices and directories are not allowed".into())
 }
 
 /// What is neither true nor false is not left to the engine.
@@ -237,6 +244,7 @@ mod tests {
                 json!({"HostConfig": {"PidMode": "host"}}),
             ),
             ("containers/x/exec", json!({"Privileged": true})),
+            ("containers/x/start", json!({"Privileged": true})),
             (
                 "volumes/create",
                 json!({"DriverOpts": {"type": "none", "o": "bind", "device": "/"}}),

@@ -219,13 +219,17 @@ pub(crate) fn publish(network_id: &str, endpoint_id: &str, map: &[PortBinding]) 
     for (binding, number) in map.iter().zip(numbers) {
         let asked = Binding::new(binding, net.host_address);
         let is_up = |(key, port): &(String, Port)| {
-            port.asked.as_ref() == Some(&asked) && endpoint.has_up(key)
+            port.asked.as_ref().unwrap_or(&port.chosen) == &asked && endpoint.has_up(key)
         };
         let kept = before.iter().position(is_up);
-        let port = kept.map(|at| before.swap_remove(at).1);
-        endpoint
-            .ports
-            .push(port.unwrap_or_else(|| Port::new(asked, number)));
+        let port = match kept.map(|at| before.swap_remove(at).1) {
+            Some(port) => Port {
+                asked: Some(asked),
+                ..port
+            },
+            None => Port::new(asked, number),
+        };
+        endpoint.ports.push(port);
     }
     for (key, _) in before {
         endpoint.withdraw(&key)?;

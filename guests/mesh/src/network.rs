@@ -228,7 +228,7 @@ impl Net {
                 let mut others = other.subnets.iter();
                 if let Some(two) = others.find(|two| subnet::overlap(*one, **two)) {
                     return Err(Error::in_use(format!(
-                        "{one} overlaps with {two} of network {network_id}; choose another --subnet or remove that network"
+                        "{one} overlaps with {two} of network {network_id}; choose another --subnet or remove that network (if Docker does not know it, `dockside call NAME NetworkDriver.DeleteNetwork '{{\"NetworkID\":\"{network_id}\"}}'` does)"
                     )));
                 }
             }

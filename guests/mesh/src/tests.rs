@@ -378,6 +378,23 @@ fn the_last_program_of_ports_counts() {
 }
 
 #[test]
+fn ports_that_an_older_version_published_stay() {
+    testing::reset();
+    create(&[]).unwrap();
+    endpoint("n", "e", "10.1.0.2/24").unwrap();
+    publish("e", &[binding(80, 8080)]).unwrap();
+    let mut kept: serde_json::Value = dockside_driver::state::get("endpoint/e").unwrap().unwrap();
+    let port = kept["ports"][0].as_object_mut().unwrap();
+    port.remove("asked");
+    port.remove("number");
+    testing::call(|| dockside_driver::state::set("endpoint/e", &kept)).unwrap();
+    for ports in [[binding(80, 8080)].as_slice(), &[binding(80, 8081)]] {
+        publish("e", ports).unwrap();
+        assert_eq!(published(), [(ports[0].host_port, "10.1.0.2 80".into())]);
+    }
+}
+
+#[test]
 fn after_a_restart_of_the_machine_networks_are_there_and_endpoints_are_not() {
     configure(&[("peers", "192.0.2.1,192.0.2.2"), ("address", "192.0.2.1")]);
     create(&[]).unwrap();

@@ -27,6 +27,13 @@ host_config := input.Body.HostConfig
 
 deny contains "privileged containers are not allowed" if host_config.Privileged
 
+# Engines up to 23 take a container's configuration here once more.
+deny contains "a configuration at the start of a container is not allowed" if {
+	input.Segments[0] == "containers"
+	input.Segments[count(input.Segments) - 1] == "start"
+	input.BodyKind != "none"
+}
+
 deny contains "privileged commands are not allowed" if input.Body.Privileged
 
 deny contains sprintf("the host's directory %s is not allowed", [bind.Source]) if some bind in input.BindMounts

@@ -54,6 +54,13 @@ fn policies_decide_about_requests() {
         (
             NO_HOST,
             "POST",
+            "/containers/x/start",
+            Some(r#"{"CapAdd": ["ALL"]}"#),
+            false,
+        ),
+        (
+            NO_HOST,
+            "POST",
             create,
             Some(r#"{"Image": "debian", "HostConfig": {"Binds": ["data:/data"]}}"#),
             true,

@@ -56,6 +56,14 @@ impl Ledger {
         let reason = match health {
             Health::Alive => return Ok(()),
             Health::Degraded(reason) => reason,
+            Health::Gone if settings.grants.mounts.is_none() => {
+                return Err(MachineError::new(
+                    ErrorKind::Other,
+                    format!(
+                        "somebody else has unmounted it, and plugin {plugin} may mount nothing any more: give it [grants.mounts] back"
+                    ),
+                ));
+            }
             Health::Gone => "somebody else has unmounted it".to_owned(),
         };
         match self.remount(plugin, key, settings).await {

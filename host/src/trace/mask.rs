@@ -42,8 +42,24 @@ const TELLING_ALONE: [&str; 5] = ["auth", "pass", "pwd", "pw", "psk"];
 /// Fields of Docker's requests for authorization whose texts are in base64.
 const BODIES: [&str; 2] = ["RequestBody", "ResponseBody"];
 
-/// How the names of Docker's own options begin.
-const DOCKERS: &str = "com.docker.network.";
+/// Docker's own options, as libnetwork and its drivers spell them (moby's `libnetwork/netlabel`).
+const DOCKERS: [&str; 15] = [
+    "com.docker.network.bridge.enable_icc",
+    "com.docker.network.bridge.enable_ip_masquerade",
+    "com.docker.network.bridge.host_binding_ipv4",
+    "com.docker.network.driver.mtu",
+    "com.docker.network.enable_ipv4",
+    "com.docker.network.enable_ipv6",
+    "com.docker.network.endpoint.dnsservers",
+    "com.docker.network.endpoint.exposedports",
+    "com.docker.network.endpoint.ifname",
+    "com.docker.network.endpoint.macaddress",
+    "com.docker.network.endpoint.sysctls",
+    "com.docker.network.gateway",
+    "com.docker.network.generic",
+    "com.docker.network.internal",
+    "com.docker.network.portmap",
+];
 
 /// Secrets, in the forms in which they can turn up.
 #[derive(Default)]
@@ -159,24 +175,32 @@ impl Secrets {
     }
 }
 
-/// The text with `mask` in place of the secret, but for Docker's own names: with a user called `docker`, a recording of them would be no
-/// request of Docker's any more.
+/// The text with `mask` in place of the secret, but for the names of Docker's own options: with a user called `docker`, a recording of them
+/// would be no request of Docker's any more.
 fn replaced(text: &str, secret: &str, mask: &str) -> String {
-    if secret.contains(DOCKERS) {
-        return text.replace(secret, mask);
-    }
     let mut hidden = String::new();
     let mut rest = text;
-    while let Some(at) = rest.find(DOCKERS) {
-        let (before, name) = rest.split_at(at);
-        let in_name = |char: char| char.is_ascii_alphanumeric() || "._".contains(char);
-        let end = name.find(|char| !in_name(char)).unwrap_or(name.len());
-        let (name, behind) = name.split_at(end);
+    while let Some((before, name, behind)) = dockers(rest, secret) {
         hidden += &before.replace(secret, mask);
         hidden += name;
         rest = behind;
     }
     hidden + &rest.replace(secret, mask)
+}
+
+/// The first whole name of Docker's with the secret in it: what is before it, itself, and what is behind.
+fn dockers<'a>(text: &'a str, secret: &str) -> Option<(&'a str, &'a str, &'a str)> {
+    let of_name = |char: char| char.is_ascii_alphanumeric() || "._-".contains(char);
+    let names = DOCKERS.iter().filter(|name| name.contains(secret));
+    let found = names
+        .flat_map(|name| text.match_indices(name))
+        .filter(|(at, name)| {
+            let before = text.get(..*at).unwrap_or_default();
+            let behind = text.get(at + name.len()..).unwrap_or_default();
+            !before.ends_with(of_name) && !behind.starts_with(of_name)
+        });
+    let (at, name) = found.min_by_key(|(at, _)| *at)?;
+    Some((text.get(..at)?, name, text.get(at + name.len()..)?))
 }
 
 fn position(bytes: &[u8], part: &[u8]) -> Option<usize> {
@@ -513,12 +537,12 @@ mod tests {
         let value = json!({
             "password": "docker",
             "Options": { mac: "x", "io.docker.x": "", "RequestAddressType": "com.docker.network.gateway" },
-            "text": format!("docker {mac}=docker"),
+            "text": format!("docker {mac}=docker, com.docker.network.docker, x{mac}"),
         });
         let expected = json!({
             "password": MASK,
             "Options": { mac: "x", "io.***.x": "", "RequestAddressType": "com.docker.network.gateway" },
-            "text": format!("*** {mac}=***"),
+            "text": format!("*** {mac}=***, com.***.network.***, xcom.***.network.endpoint.macaddress"),
         });
         assert_eq!(hidden(&[], &[], value), expected);
     }

@@ -32,6 +32,7 @@ var harmful = [][2]string{
 	{"containers/create", `{"HostConfig":{"PidMode":"host"}}`},
 	{"containers/x/exec", `{"Cmd":["sh"],"Privileged":true}`},
 	{"volumes/create", `{"DriverOpts":{"type":"none","o":"bind","device":"/"}}`},
+	{"containers/x/start", `{"Privileged":true}`},
 	{"session", ""},
 	{"grpc", ""},
 }

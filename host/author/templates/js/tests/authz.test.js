@@ -38,6 +38,7 @@ const HARMFUL = [
   ['containers/create', { HostConfig: { Mounts: [{ Type: 'volume', VolumeOptions: { DriverConfig: { Options: { o: 'bind' } } } }] } }],
   ['containers/create', { HostConfig: { PidMode: 'host' } }],
   ['containers/x/exec', { Privileged: true }],
+  ['containers/x/start', { Privileged: true }],
   ['volumes/create', { DriverOpts: { type: 'none', o: 'bind', device: '/' } }],
   ['session', undefined],
   ['grpc', undefined],

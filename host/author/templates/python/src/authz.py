@@ -11,6 +11,7 @@ from wit_world.exports.authz import (
     Decision_Deny,
     Request,
     RequestBody_Json,
+    RequestBody_None_,
     Response,
 )
 from wit_world.imports import config
@@ -24,10 +25,15 @@ def is_administrator(user: str | None) -> bool:
     return bool(user) and user in (name.strip() for name in names)
 
 
+def is_set(value: object) -> bool:
+    """What is neither true nor false is not left to the engine."""
+    return value is not None and value is not False
+
+
 def container_objection(content: Content) -> str | None:
     """Why a container must not be made. Docker's field names come in Docker's spelling, each once."""
     host = content.get("HostConfig") or {}
-    if host.get("Privileged"):
+    if is_set(host.get("Privileged")):
         return "privileged containers are not allowed"
     if any(bind.startswith(("/", "~", ".")) for bind in host.get("Binds") or []):
         return "directories of the machine are not allowed in containers"
@@ -43,7 +49,7 @@ def container_objection(content: Content) -> str | None:
 
 
 def exec_objection(content: Content) -> str | None:
-    return "privileged commands are not allowed" if content.get("Privileged") else None
+    return "privileged commands are not allowed" if is_set(content.get("Privileged")) else None
 
 
 def volume_objection(content: Content) -> str | None:
@@ -52,14 +58,14 @@ def volume_objection(content: Content) -> str | None:
 
 
 def is_daily(method: str, path: list[str]) -> bool:
-    """Whether it reads, or works with what is there already. All else is denied, so a new endpoint of Docker's is no way around the policy."""
+    """Whether it says nothing of the machine. All else is denied, so a new endpoint of Docker's is no way around the policy."""
     match method, path:
         case "GET" | "HEAD", _:
             return True
         case "POST", ["auth"] | ["containers" | "networks" | "volumes", "prune"] | ["networks", "create"]:
             return True
         case "POST", ["containers", _, action]:
-            actions = "start stop restart kill pause unpause wait resize attach rename"
+            actions = "stop restart kill pause unpause wait resize attach rename"
             return action in actions.split()
         case "POST", ["exec", _, "start" | "resize"] | ["networks", _, "connect" | "disconnect"]:
             return True
@@ -80,6 +86,10 @@ def denial(request: Request) -> str | None:
         # Connections that Docker hands over: nobody sees what is said there.
         case _, ["session" | "grpc" as route]:
             return f"/{route} is not allowed, because what is said there cannot be judged"
+        # Older engines take a container's configuration here once more.
+        case "POST", ["containers", _, "start"]:
+            has_body = not isinstance(request.body, RequestBody_None_)
+            return "a configuration at the start of a container is not allowed" if has_body else None
         case "POST", ["containers", "create"]:
             judge = container_objection
         case "POST", ["containers", _, "exec"]:

@@ -202,18 +202,27 @@ impl<'a> Lab<'a> {
         }
     }
 
-    /// Fails the check unless both samples, each changed in the same way, are denied. A policy that lets what is harmless pass at endpoints
-    /// that there are not, too, tells nothing with it of how it reads paths.
+    /// Fails the check unless both samples, each changed in the same way, are denied.
     pub(super) fn neither(&self, what: &str, change: &dyn Fn(Ask) -> Ask) -> Outcome {
         self.denied(&format!("{what}, harmful"), &change(self.harmful()))?;
-        let Some(harmless) = self.harmless() else {
-            return Ok(());
-        };
-        let nowhere = format!("{VERSION}{}-{}", self.own.path, self.bench.name("no"));
-        if self.judge(&harmless.clone().to(nowhere))?.allow {
-            return Ok(());
+        match self.harmless() {
+            Some(harmless) => self.denied(&format!("{what}, harmless"), &change(harmless)),
+            None => Ok(()),
         }
-        self.denied(&format!("{what}, harmless"), &change(harmless))
+    }
+
+    /// The same for a target that the engine has no endpoint for. A policy that lets what is harmless pass at any endpoint tells nothing with it
+    /// of how it reads targets.
+    pub(super) fn nowhere(&self, uri: &str) -> Outcome {
+        let odd = format!("{VERSION}{}-{}", self.own.path, self.bench.name("no"));
+        let passes = match self.harmless() {
+            Some(harmless) => self.judge(&harmless.to(odd))?.allow,
+            None => true,
+        };
+        if passes {
+            return self.denied(&format!("{uri}, harmful"), &self.harmful().to(uri));
+        }
+        self.neither(uri, &|ask| ask.to(uri))
     }
 
     /// Runs a command of the profile.

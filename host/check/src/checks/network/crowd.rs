@@ -49,10 +49,8 @@ fn lives(bench: &Bench) -> Outcome {
     let before = machine();
     let count = bench.many(1000);
     // With less patience calls may take less time, so fewer wait for each other.
-    let workers = 64
-        .min(bench.profile().network.at_once)
-        .min(count / 10)
-        .max(2);
+    let most = bench.profile().network.at_once.max(1);
+    let workers = 64.min(count / 10).max(2).min(most);
     let next = AtomicUsize::new(0);
     let results = bench.at_once(workers, |_| -> Outcome {
         let sandbox = Sandbox::open()?;

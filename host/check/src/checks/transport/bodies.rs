@@ -293,7 +293,7 @@ fn bad_text(bench: &Bench) -> Outcome {
         if !refused(&answer) {
             let whole = bench.call("VolumeDriver.Get", &json!({"Name": longer}));
             whole.ensure(
-                whole.text("/Volume/Name").contains(&longer),
+                whole.text("/Volume/Name") == longer,
                 || "the name with NUL was accepted and is not kept whole",
             )?;
         }

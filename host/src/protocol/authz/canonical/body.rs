@@ -42,7 +42,7 @@ pub(super) fn read(
         .filter(|body| !body.is_empty())
     {
         // The engine shows a body only if the first Content-Type, the one it obeys, is JSON. So no form can hide behind this.
-        return read_shown(body, takes);
+        return read_shown(body, takes, path);
     }
     let no_body = header(message, "Content-Length")? == Some("0");
     match (takes, no_body) {
@@ -58,7 +58,7 @@ pub(super) fn read(
     }
 }
 
-fn read_shown(body: &[u8], takes: Takes) -> Result<Body, Denial> {
+fn read_shown(body: &[u8], takes: Takes, path: &[&str]) -> Result<Body, Denial> {
     let shape = match takes {
         Takes::Archive | Takes::Source => return Ok(Body::Stream),
         Takes::Container | Takes::Start => &schema::CREATE,
@@ -68,6 +68,10 @@ fn read_shown(body: &[u8], takes: Takes) -> Result<Body, Denial> {
     };
     let value = Value::parse(body)?;
     let is_struct = matches!(takes, Takes::Container | Takes::Json(Shape::Struct(_)));
+    // `docker commit` of 20.10 and before writes `null` when it has no configuration.
+    if path == ["commit"] && matches!(value, Value::Null) {
+        return Ok(Body::None);
+    }
     if is_struct && !matches!(value, Value::Object(_)) {
         // The engine takes `null` for an empty object or refuses it, and a policy that looks for fields finds none to object to.
         return Err(Denial::new(

@@ -397,6 +397,12 @@ fn bodies_with_two_readings_are_denied() {
 }
 
 #[test]
+fn a_commit_without_a_configuration_is_one_without_a_body() {
+    let read = judge(&post("/v1.40/commit?container=a", "null")).unwrap();
+    assert_eq!(read.body, Body::None);
+}
+
+#[test]
 fn nesting_is_bounded_and_large_bodies_are_read() {
     let nested = |levels: usize| {
         let lists = levels - 1;
