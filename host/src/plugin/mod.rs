@@ -114,6 +114,22 @@ impl Serving {
             .as_ref()
             .is_some_and(|trial| trial.left.load(Ordering::Relaxed) > 0)
     }
+
+    /// Lets go of the versions that are more than `count` behind this one. They wait until one is proven by calls, and without calls each swap
+    /// would add another.
+    fn forget_behind(self: &Arc<Self>, count: usize) {
+        let mut last = Arc::clone(self);
+        for _ in 0..count {
+            let trial = last.trial.as_ref();
+            match trial.and_then(|trial| trial.previous.lock().clone()) {
+                Some(previous) => last = previous,
+                None => return,
+            }
+        }
+        if let Some(trial) = &last.trial {
+            trial.previous.lock().take();
+        }
+    }
 }
 
 /// A name that Docker knows.

@@ -118,6 +118,9 @@ impl Plugin {
             None => "serves".to_owned(),
         };
         self.log.host(Level::INFO, &version.label, &text);
+        if let Some(previous) = &previous {
+            previous.forget_behind(1);
+        }
         // New settings for the same driver are the operator's word: no fault of the driver's may take a tightened policy or a revoked grant
         // back.
         let trial = previous
