@@ -1,7 +1,8 @@
 //! The path of a new user, for each language: from `dockside new` to a volume on a real engine.
 //!
 //! Three commands: `dockside new`, `./build`, and, with the two files copied into the drivers directory, `docker volume create`. Whatever a
-//! package manager keeps for later builds starts out empty; the compilers that the README names are there.
+//! package manager keeps for later builds starts out empty, but for cargo's sources, beside which its configuration is; the compilers that the
+//! README names are there.
 //!
 //! Bar: each takes less than 10 minutes.
 
