@@ -82,7 +82,7 @@ fn with(report: &Value, verdict: &str) -> Vec<String> {
         .into_iter()
         .flatten()
         .filter(|tried| tried["verdict"] == verdict)
-        .map(|tried| format!("{} ({})", tried["id"], tried["seen"]))
+        .map(Value::to_string)
         .collect()
 }
 

@@ -52,6 +52,6 @@ impl Patience {
             other if other.starts_with("Plugin.") => 5.0,
             _ => 30.0,
         });
-        time.max(Duration::from_millis(1500))
+        time.max(Duration::from_secs(5))
     }
 }
