@@ -103,7 +103,7 @@ fn name(directory: &Path) -> anyhow::Result<String> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
     use super::*;
 
@@ -126,7 +126,7 @@ mod tests {
             match (project, found) {
                 (Ok(project), Ok(name)) => assert_eq!(project.wasm.file_name().unwrap(), name),
                 (Err(error), Err(part)) => assert!(error.to_string().contains(part), "{error}"),
-                (other, _) => assert!(false, "{files:?}: {other:?}"),
+                (other, _) => panic!("{files:?}: {other:?}"),
             }
         }
     }
