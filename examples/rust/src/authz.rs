@@ -74,8 +74,7 @@ fn is_daily(method: &str, path: &[&str]) -> bool {
         ("POST", ["auth"] | ["networks", "create"]) => true,
         ("POST", ["containers" | "networks" | "volumes", "prune"]) => true,
         ("POST", ["containers", _, action]) => [
-            "stop", "restart", "kill", "pause", "unpause", "wait", "resize", "attach",
-            "rename",
+            "stop", "restart", "kill", "pause", "unpause", "wait", "resize", "attach", "rename",
         ]
         .contains(action),
         ("POST", ["exec", _, "start" | "resize"]) => true,
@@ -107,7 +106,10 @@ fn container(body: &Value) -> Option<String> {
             return Some(format!("mounts of type {} are not allowed", mount["Type"]));
         }
         let options = &mount["VolumeOptions"]["DriverConfig"]["Options"];
-        if options.as_object().is_some_and(|options| !options.is_empty()) {
+        if options
+            .as_object()
+            .is_some_and(|options| !options.is_empty())
+        {
             return Some("options for new volumes are not allowed in mounts".into());
         }
     }
@@ -129,7 +131,9 @@ fn command(body: &Value) -> Option<String> {
 
 fn volume(body: &Value) -> Option<String> {
     let device = body["DriverOpts"]["device"].as_str();
-    device.is_some_and(|device| !device.is_empty()).then(|| "volumes of devices and directories are not allowed".into())
+    device
+        .is_some_and(|device| !device.is_empty())
+        .then(|| "volumes of devices and directories are not allowed".into())
 }
 
 /// What is neither true nor false is not left to the engine.
