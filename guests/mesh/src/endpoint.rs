@@ -271,16 +271,20 @@ impl Endpoint {
         info
     }
 
+    /// Publishes those of its ports that are not.
     fn put_up(&mut self, endpoint_id: &str) -> Result<()> {
+        let named = self.named(endpoint_id).into_iter().enumerate();
+        let missing: Vec<_> = named.filter(|(_, (key, _))| !self.has_up(key)).collect();
+        // The engine repeats its call, and most of the time with nothing new in it.
+        if missing.is_empty() {
+            return Ok(());
+        }
         // A container may use its own port by the machine's address, and where bridges ask the packet filter, that is a frame which goes
         // back to where it came from.
         links::open(&port(endpoint_id))?.set_hairpin(true)?;
         let link = links::open(&network::bridge(&self.network))?;
         let addresses: Vec<IpAddr> = self.addresses.iter().map(IpNet::addr).collect();
-        for (number, (key, _)) in self.named(endpoint_id).into_iter().enumerate() {
-            if self.has_up(&key) {
-                continue;
-            }
+        for (number, (key, _)) in missing {
             if let Some(port) = self.ports.get_mut(number) {
                 let keys = ports::publish(&key, &mut port.chosen, &addresses, &link)?;
                 self.published.extend(keys);
